@@ -1,0 +1,89 @@
+"""What this machine has, asked of the machine itself."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("torch", "torchvision", "timm", "transformers", "numpy", "polars", "pyarrow", "pillow", "simplejpeg",
+            "opencv-python-headless", "scikit-learn", "onnxruntime", "openvino")  # fmt: skip
+
+
+def cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def versions(names: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Installed versions; a package that is not installed is left out."""
+    out = {"python": platform.python_version()}
+    for name in names:
+        try:
+            out[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def cpu_name() -> str:
+    """The processor's name, as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def cpu_flags() -> list[str]:
+    """The instruction sets that decide a network's speed, of those this CPU has."""
+    wanted = (
+        "avx2",
+        "avx512f",
+        "avx512_bf16",
+        "avx512_vnni",
+        "avx512_fp16",
+        "amx_bf16",
+        "amx_int8",
+        "bf16",
+        "sve",
+        "asimd",
+    )
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return []
+    flags = {
+        f
+        for line in text.splitlines()
+        if line.split(":")[0].strip() in ("flags", "Features")
+        for f in line.split(":")[1].split()
+    }
+    return [f for f in wanted if f in flags]
+
+
+def memory_bytes() -> int:
+    """Physical memory, 0 where the system does not say."""
+    if not hasattr(os, "sysconf") or "SC_PHYS_PAGES" not in os.sysconf_names:
+        return 0
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def fingerprint() -> dict[str, Any]:
+    """What bit-identical repetition depends on besides data, settings and plan."""
+    return {
+        "cpu": cpu_name(),
+        "flags": cpu_flags(),
+        "versions": {k: v for k, v in versions().items() if k in ("python", "torch", "timm", "numpy")},
+    }
+
+
+def free_memory_bytes() -> int:
+    """Memory that is free now, 1 GiB where the system does not say."""
+    if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
+        return 1 << 30
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
