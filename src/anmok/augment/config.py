@@ -1,0 +1,58 @@
+"""Settings of the deterministic preprocessing and of the training augmentation."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from anmok.core.config import Config
+from anmok.core.errors import did_you_mean
+
+POLICIES = ("none", "flip-crop", "light", "medium", "strong")
+
+
+class PreprocessConfig(Config):
+    """What every image goes through, in training's validation, evaluation, predict, server and export alike."""
+
+    image_size: int | None = Field(
+        None, ge=4, le=4096, description="Side of the square the model sees, pixels; default: the model's own."
+    )
+    channels: Literal["rgb", "gray"] = Field("rgb", description="Colour channels the model sees.")
+    fit: Literal["squash", "crop", "letterbox"] = Field(
+        "squash", description="How a picture becomes a square: squash it, crop its centre, or pad it."
+    )
+    crop_pct: float = Field(1.0, gt=0.1, le=1, description="With fit=crop: share of the short side that is kept.")
+
+
+class AugmentConfig(Config):
+    """A named policy, and every quantity of it to set apart."""
+
+    policy: str = Field("light", description=f"Training augmentation: {', '.join(POLICIES)}.")
+    hflip: float | None = Field(None, ge=0, le=1, description="Probability of a left-right flip.")
+    vflip: float | None = Field(None, ge=0, le=1, description="Probability of an up-down flip.")
+    scale: tuple[float, float] | None = Field(None, description="Random-resized-crop: range of the area's share.")
+    ratio: tuple[float, float] | None = Field(None, description="Random-resized-crop: range of width / height.")
+    rotate: float | None = Field(None, ge=0, le=180, description="Largest rotation either way, degrees.")
+    shear: float | None = Field(None, ge=0, le=45, description="Largest horizontal shear either way, degrees.")
+    brightness: float | None = Field(None, ge=0, le=1, description="Brightness factor drawn from 1 ± this.")
+    contrast: float | None = Field(None, ge=0, le=1, description="Contrast factor drawn from 1 ± this.")
+    saturation: float | None = Field(None, ge=0, le=1, description="Saturation factor drawn from 1 ± this.")
+    erase: float | None = Field(None, ge=0, le=1, description="Probability of erasing a rectangle of 2-25 %.")
+    mixup: float | None = Field(None, ge=0, description="MixUp's alpha; 0 for none.")
+    cutmix: float | None = Field(None, ge=0, description="CutMix's alpha; 0 for none.")
+    mix: float | None = Field(None, ge=0, le=1, description="Share of batches that are mixed, where alpha is not 0.")
+
+    @field_validator("policy")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        if value not in POLICIES:
+            raise ValueError(f"no such policy. {did_you_mean(value, POLICIES)}".strip())
+        return value
+
+    @field_validator("scale", "ratio")
+    @classmethod
+    def _ordered(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
+        if value is not None and not 0 < value[0] <= value[1]:
+            raise ValueError("expected 0 < low <= high")
+        return value
