@@ -1,0 +1,81 @@
+"""The network together with what belongs to it: normalisation, class names, task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from anmok.core.types import Task
+
+
+class Classifier(nn.Module):
+    """A backbone that starts at uint8 pixels and ends at probabilities of named classes.
+
+    backbone: float[B, C, H, W] to logits [B, outputs]; mean, std: one a channel, of pixels in [0, 1]. A binary task has
+    one output, the logit of classes[1], or two, as a softmax. Parts whose parameters are all frozen stay in eval mode.
+    """
+
+    mean: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(
+        self, backbone: nn.Module, classes: list[str], task: Task, mean: tuple[float, ...], std: tuple[float, ...],
+        outputs: int | None = None,
+    ):  # fmt: skip
+        super().__init__()
+        self.backbone, self.classes, self.task = backbone, list(classes), task
+        self.outputs = outputs or outputs_for(task, len(classes))
+        self.pixel_mean, self.pixel_std = tuple(mean), tuple(std)
+        self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("scale", torch.tensor(std).mul(255).reciprocal().view(1, -1, 1, 1), persistent=False)
+
+    def normalize(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8[B, H, W, C] to float32[B, C, H, W], channels last in memory."""
+        return images.permute(0, 3, 1, 2).to(torch.float32, copy=True).sub_(self.mean).mul_(self.scale)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8[B, H, W, C] to logits float32[B, outputs]."""
+        return self.backbone(self.normalize(images)).float()
+
+    def activate(self, logits: torch.Tensor) -> torch.Tensor:
+        """Logits [B, outputs] to probabilities float32[B, K]."""
+        if self.task == "multilabel":
+            return logits.sigmoid()
+        if self.outputs == 1:
+            logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
+        return logits.softmax(dim=1)
+
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8[B, H, W, C] to float32[B, K]; rows sum to 1, but for multi-label."""
+        return self.activate(self(images))
+
+    def train(self, mode: bool = True) -> Classifier:
+        """As in torch, but a module with parameters none of which learns stays in eval mode."""
+        super().train(mode)
+        if mode:
+            for module in self.modules():
+                parameters = list(module.parameters())
+                if module is not self and parameters and not any(p.requires_grad for p in parameters):
+                    module.eval()
+        return self
+
+
+def outputs_for(task: Task, k: int) -> int:
+    """Logits a network needs: one for a binary task, else one a class."""
+    return 1 if task == "binary" else k
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[Any]:
+    """Evaluation mode without gradients, for the length of the block."""
+    was = module.training
+    module.eval()
+    try:
+        with torch.inference_mode():
+            yield module
+    finally:
+        module.train(was)
