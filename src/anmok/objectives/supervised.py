@@ -1,0 +1,42 @@
+"""Learning from labels: a module around the classifier that turns a batch into a loss."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from anmok.core.types import Batch
+from anmok.models.classifier import Classifier
+from anmok.objectives.losses import Loss
+
+
+class Outcome(NamedTuple):
+    """What one batch gives: the loss to minimise (mean over its images) and counts to log (sums over its images)."""
+
+    loss: torch.Tensor
+    logs: dict[str, torch.Tensor]
+
+
+class Supervised(nn.Module):
+    """forward(batch) with images uint8[B, H, W, C] and targets on the device gives an Outcome."""
+
+    def __init__(self, model: Classifier, loss: Loss):
+        super().__init__()
+        self.model, self.loss = model, loss
+
+    def forward(self, batch: Batch) -> Outcome:
+        """The loss of a batch and how many of its images are right (of a multi-label one: in every label)."""
+        logits = self.model(batch.images)
+        loss = self.loss(logits, batch.targets)
+        with torch.no_grad():
+            correct = self._correct(logits, batch.targets)
+        return Outcome(loss, {"correct": correct})
+
+    def _correct(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        if self.model.task == "multilabel":
+            return ((logits > 0) == (targets > 0.5)).all(1).sum()
+        hard = targets.argmax(1) if targets.ndim == 2 else targets
+        guess = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
+        return (guess == hard).sum()
