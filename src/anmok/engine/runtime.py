@@ -1,0 +1,151 @@
+"""Device, precision, memory format and ranks, in one place."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from anmok.core.errors import MachineError, UsageError
+from anmok.core.machine import cores
+from anmok.core.types import Batch
+from anmok.engine.config import RuntimeConfig
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Where a step runs and how: device, autocast precision, channels_last, gradient scaler, this rank of how many."""
+
+    device: torch.device
+    dtype: str = "fp32"
+    channels_last: bool = False
+    threads: int = 1
+    rank: int = 0
+    world: int = 1
+    scaler: torch.amp.GradScaler | None = None
+
+    def form(self, dtype: str, channels_last: bool) -> Runtime:
+        """The same place, in another precision and memory format."""
+        scaler = torch.amp.GradScaler(self.device.type) if dtype == "fp16" else None
+        return replace(self, dtype=dtype, channels_last=channels_last, scaler=scaler)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """The module on the device, in the memory format."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return module.to(self.device).to(memory_format=layout)
+
+    def wrap(self, learner: nn.Module) -> nn.Module:
+        """The learner, with gradients averaged over ranks where there are several."""
+        if self.world == 1:
+            return learner
+        ids = [self.device.index] if self.device.type == "cuda" else None
+        return nn.parallel.DistributedDataParallel(learner, device_ids=ids)
+
+    def to_device(self, batch: Batch) -> Batch:
+        """A numpy batch as tensors on the device."""
+        images, targets = (torch.from_numpy(np.ascontiguousarray(a)) for a in (batch.images, batch.targets))
+        if self.device.type == "cuda":
+            images, targets = images.pin_memory(), targets.pin_memory()
+        return Batch(images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True), batch.ids)
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Mixed precision for the forward pass."""
+        if self.dtype == "fp32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=DTYPES[self.dtype])
+
+    def sync(self, learner: nn.Module, when: bool) -> contextlib.AbstractContextManager[Any]:
+        """Exchange gradients over ranks only in the last part of a batch."""
+        if self.world == 1 or when:
+            return contextlib.nullcontext()
+        return learner.no_sync()  # type: ignore[operator]
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Gradients of a loss that is this rank's share of the global batch's mean."""
+        loss = loss * self.world  # the exchange averages over ranks, the shares must add up
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
+
+    def update(self, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
+        """One optimizer step, with clipping; a step whose fp16 gradients overflowed is left out by the scaler."""
+        if clip is not None:
+            if self.scaler:
+                self.scaler.unscale_(optimizer)
+            torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], clip)
+        if self.scaler:
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        else:
+            optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    def sum(self, value: float) -> float:
+        """A number summed over ranks."""
+        if self.world == 1:
+            return value
+        tensor = torch.tensor([value], dtype=torch.float64, device=self.device)
+        torch.distributed.all_reduce(tensor)
+        return float(tensor.item())
+
+
+def build_runtime(config: RuntimeConfig) -> Runtime:
+    """The device the configuration means, threads set, ranks joined when torchrun started this process.
+
+    MachineError for a device that is not there: the CPU is never taken silently in its place.
+    """
+    device = pick_device(config.device)
+    threads = config.threads or cores()
+    torch.set_num_threads(threads)
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    if world > 1:
+        if device.type == "cuda":
+            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(device)
+        if not torch.distributed.is_initialized():
+            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    if config.dtype == "fp16" and device.type == "cpu":
+        raise UsageError("fp16 needs a GPU; the CPU has bf16 and fp32.", where="runtime.dtype", code="setting")
+    return Runtime(device, threads=threads, rank=rank, world=world)
+
+
+def pick_device(name: str) -> torch.device:
+    """'auto' is the first GPU that works, else Apple's, else the CPU."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda", torch.cuda.current_device())
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"no such device: {name}.", where="--device", remedy="Use auto, cpu, cuda, cuda:N or mps.", code="device"
+        ) from error
+    there: dict[str, Callable[[], bool]] = {
+        "cpu": lambda: True,
+        "cuda": torch.cuda.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    if device.type not in there or not there[device.type]():
+        raise MachineError(
+            f"{name} is not available here.", where="--device", code="device",
+            remedy="`anmok doctor` says why; --device cpu runs without it.",
+        )  # fmt: skip
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise MachineError(f"{name} is not there: {torch.cuda.device_count()} GPU(s).", where="--device", code="device")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def micro_batches(batch: Batch, parts: int) -> Iterator[tuple[Batch, bool]]:
+    """A batch in up to `parts` parts, each with whether it is the last."""
+    n = len(batch)
+    size = max(1, -(-n // parts))
+    for low in range(0, max(n, 1), size):
+        part = Batch(batch.images[low : low + size], batch.targets[low : low + size], batch.ids[low : low + size])
+        yield part, low + size >= n
