@@ -1,0 +1,125 @@
+"""The rows of Predictions that can be scored, after every check that keeps a score honest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import NamedTuple
+
+import numpy as np
+
+from anmok.core.errors import DataError
+from anmok.core.types import Predictions, Task
+
+SUM_TOLERANCE = 1e-3  # of a row of probabilities; float32 softmax over 1,000 classes stays far below
+
+
+class Rows(NamedTuple):
+    """What is scored, probs float[N, K] without NaN and targets int64[N] or bool[N, K]; and how many were left out."""
+
+    probs: np.ndarray
+    targets: np.ndarray
+    classes: list[str]
+    task: Task
+    rejected: int
+    unlabelled: int
+
+
+def of_split(p: Predictions, split: str | None) -> Predictions:
+    """The rows of one split; all rows where none are marked.  DataError: the split is not among them, an id repeats."""
+    if split is not None and p.split is not None:
+        marks = np.array([s or "" for s in p.split])
+        keep = marks == split
+        if not keep.any():
+            found = ", ".join(sorted({m for m in marks if m})) or "no split at all"
+            raise DataError(
+                f"split {split!r} matches 0 of {len(p):,} rows; found {found}.", where="predictions", code="no-rows"
+            )
+        p = p if keep.all() else p.select(keep)
+    if len(set(p.ids)) < len(p.ids):
+        twice = Counter(p.ids).most_common(1)[0][0]
+        raise DataError(
+            f"the id {twice!r} appears more than once; each image counts once.", where="predictions", code="repeated-id"
+        )
+    return p
+
+
+def usable_rows(p: Predictions) -> Rows:
+    """Labelled rows whose image could be read.
+
+    Rows with a NaN probability are counted as rejected, then rows without a target as unlabelled.  DataError: no rows,
+    no labelled row, probabilities outside [0, 1] or (but for multi-label) not summing to one, a target out of range.
+    """
+    if len(p) == 0:
+        raise DataError("there are no rows to evaluate.", where="predictions", code="no-rows")
+    if not p.classes:
+        raise DataError("the predictions name no classes.", where="predictions", code="no-classes")
+    if p.task == "binary" and len(p.classes) != 2:
+        raise DataError(
+            f"a binary task has two classes, found {len(p.classes)}: {', '.join(p.classes[:5])}.",
+            where="predictions",
+            code="classes",
+        )
+    readable = ~np.isnan(p.probs).any(axis=1)
+    known = _labelled(p)
+    keep = readable & known
+    rejected, unlabelled = int((~readable).sum()), int((readable & ~known).sum())
+    if p.targets is None or not keep.any():
+        raise DataError(
+            f"no row can be scored: {rejected:,} of {len(p):,} could not be read, {unlabelled:,} have no label.",
+            where="predictions",
+            remedy="Evaluation needs labelled images.",
+            code="unlabelled",
+        )
+    probs, targets = p.probs[keep], p.targets[keep]
+    _check_probs(probs, [p.ids[i] for i in np.flatnonzero(keep)], p.task)
+    _check_targets(targets, len(p.classes), p.task)
+    return Rows(probs, targets > 0.5 if p.task == "multilabel" else targets, p.classes, p.task, rejected, unlabelled)
+
+
+def _labelled(p: Predictions) -> np.ndarray:
+    if p.targets is None:
+        return np.zeros(len(p), bool)
+    shape = (len(p), len(p.classes)) if p.task == "multilabel" else (len(p),)
+    if p.targets.shape != shape:
+        raise DataError(
+            f"targets have the shape {p.targets.shape}, a {p.task} task needs {shape}.",
+            where="predictions",
+            code="shape",
+        )
+    return ~np.isnan(p.targets).any(axis=1) if p.task == "multilabel" else p.targets >= 0
+
+
+def _check_probs(probs: np.ndarray, ids: list[str], task: Task) -> None:
+    outside = (probs < 0).any(axis=1) | (probs > 1 + SUM_TOLERANCE).any(axis=1)
+    if outside.any():
+        row = int(outside.argmax())
+        raise DataError(
+            f"{int(outside.sum()):,} rows have probabilities outside 0 to 1, first {ids[row]!r} "
+            f"(from {probs[row].min():.4g} to {probs[row].max():.4g}).",
+            where="predictions",
+            remedy="These look like logits: apply a softmax first (a sigmoid for multi-label).",
+            code="probabilities",
+        )
+    if task == "multilabel":
+        return
+    sums = probs.sum(axis=1, dtype=np.float64)
+    off = np.abs(sums - 1) > SUM_TOLERANCE
+    if off.any():
+        row = int(off.argmax())
+        raise DataError(
+            f"the probabilities of {int(off.sum()):,} rows do not sum to 1, first {ids[row]!r} (sum {sums[row]:.4g}).",
+            where="predictions",
+            remedy="Divide each row by its sum, or give the task as multilabel.",
+            code="probabilities",
+        )
+
+
+def _check_targets(targets: np.ndarray, k: int, task: Task) -> None:
+    if task == "multilabel":
+        wrong = targets[(targets != 0) & (targets != 1)]
+        allowed = "0 or 1"
+    else:
+        wrong = targets[targets >= k]
+        allowed = f"0 to {k - 1} (-1: unlabelled)"
+    if wrong.size:
+        raise DataError(f"a target is {wrong.flat[0]}; allowed are {allowed}.", where="predictions", code="targets")
