@@ -1,0 +1,98 @@
+"""How a run learned, epoch by epoch: figures over the events of its history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anmok.report.figures import WIDTH, table
+from anmok.report.words import NAMES
+
+
+def curve(
+    history: Sequence[Mapping[str, Any]],
+    series: Mapping[str, str],
+    title: str,
+    *,
+    number: str = "~g",
+    zero: bool = True,
+    best_epoch: int | None = None,
+) -> Any | None:
+    """Values of the epoch events over epochs; None where there are none.
+
+    series: {name shown: path in the event, 'loss' or 'val.accuracy'}; best_epoch: whose weights were kept, marked.
+    """
+    import altair as alt
+
+    rows = [
+        {"epoch": event["epoch"], "series": name, "value": value}
+        for name, path in series.items()
+        for event in history
+        if isinstance(value := _at(event, path), int | float) and abs(value) < float("inf")
+    ]
+    if not rows:
+        return None
+    names = [name for name in series if any(row["series"] == name for row in rows)]
+    epochs = {row["epoch"] for row in rows}
+    x = alt.X(
+        "epoch:Q",
+        title="epoch",
+        scale=alt.Scale(nice=False, zero=False, padding=6),
+        axis=alt.Axis(tickMinStep=1, format="d", grid=False, tickCount=6),
+    )
+    legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=2, symbolSize=240) if len(names) > 1 else None
+    colour = alt.Color(
+        "series:N",
+        title=None,
+        scale=alt.Scale(domain=names, range="category"),
+        legend=legend,
+    )
+    lines = (
+        alt.Chart(table(rows))
+        .mark_line(point={"size": 34, "filled": True} if len(epochs) <= 40 else False)
+        .encode(
+            x=x,
+            y=alt.Y(
+                "value:Q", title=title, scale=alt.Scale(zero=zero), axis=alt.Axis(format=number, tickCount=5)
+            ),
+            color=colour,
+            strokeDash=alt.StrokeDash(
+                "series:N",
+                title=None,
+                scale=alt.Scale(domain=names, range=[[1, 0], [6, 3], [2, 2]]),
+                legend=legend,
+            ),
+            tooltip=["epoch:Q", "series:N", alt.Tooltip("value:Q", format=".4~g")],
+        )
+    )  # fmt: skip
+    layers = [lines]
+    if best_epoch in epochs:
+        best = alt.Chart(table([{"epoch": best_epoch, "text": "kept"}])).encode(x=x)
+        layers.insert(0, best.mark_rule(strokeDash=[3, 3], style="quiet"))
+        layers.append(
+            best.mark_text(dy=-6, fontSize=11, baseline="bottom", style="quiet").encode(y=alt.value(0), text="text:N")
+        )
+    return alt.layer(*layers).properties(width=WIDTH // 2, height=190)
+
+
+def _at(event: Mapping[str, Any], path: str) -> Any:
+    head, _, rest = path.partition(".")
+    return (event.get(head) or {}).get(rest) if rest else event.get(head)
+
+
+def training_curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> dict[str, Any]:
+    """{title: figure} of loss, validation scores, learning rate and speed; only those the history has."""
+    measured = [
+        m for m in ("accuracy", "macro_f1", "balanced_accuracy") if any(m in (e.get("val") or {}) for e in history)
+    ]
+    losses = {"training": "loss", "validation": "val.loss"}
+    if not any("loss" in (e.get("val") or {}) for e in history):
+        losses["validation"] = "val.log_loss"
+    scores = {NAMES[m][0].lower(): f"val.{m}" for m in measured}
+    figures = {
+        "Loss": curve(history, losses, "loss", best_epoch=best_epoch),
+        "Validation scores": curve(history, scores, "score", number=".2f", zero=False, best_epoch=best_epoch),
+        "Learning rate": curve(history, {"learning rate": "lr"}, "learning rate", number="~g"),
+        "Speed": curve(history, {"speed": "images_per_s"}, "images per second", number="~s"),
+    }
+    return {name: figure for name, figure in figures.items() if figure is not None}
