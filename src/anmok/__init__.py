@@ -1,0 +1,65 @@
+"""anmok (안목, a discerning eye): image classification from end to end.
+
+table = anmok.open("garbage/")
+run = anmok.train(table, model="resnet18", epochs=3)
+print(anmok.evaluate(run))
+run.predict(["a.jpg", "b.jpg"])
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Predictions", "Run", "Table", "audit", "evaluate", "load", "open", "split", "train"]
+
+# Public names and where they live; nothing heavy is imported before it is used.
+_HOME = {
+    "Predictions": "anmok.core.types:Predictions",
+    "Run": "anmok.stages.run:Run",
+    "Table": "anmok.data.table:Table",
+    "load": "anmok.stages.load:load",
+    "open": "anmok.stages.open:open_",
+    "split": "anmok.stages.split:split",
+    "train": "anmok.stages.train:train",
+}
+# Verbs that share their name with a room: the room's module can be called.
+_VERBS = {"audit": "anmok.stages.audit:audit", "evaluate": "anmok.stages.evaluate:evaluate"}
+
+
+def _find(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+class _Room(ModuleType):
+    """A room that is also a verb: `anmok.evaluate(run)` beside `anmok.evaluate.metrics`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return _find(_VERBS[self.__name__.removeprefix("anmok.")])(*args, **kwargs)
+
+
+for _name in _VERBS:
+    importlib.import_module(f"anmok.{_name}")
+    sys.modules[f"anmok.{_name}"].__class__ = _Room
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return _find(_HOME[name])
+    if name in ("data", "augment"):
+        return importlib.import_module(f"anmok.{name}")
+    raise AttributeError(f"module 'anmok' has no attribute {name!r}")
+
+
+if TYPE_CHECKING:
+    from anmok.core.types import Predictions
+    from anmok.data.table import Table
+    from anmok.stages.load import load
+    from anmok.stages.open import open_ as open
+    from anmok.stages.run import Run
+    from anmok.stages.split import split
+    from anmok.stages.train import train

@@ -1,0 +1,181 @@
+"""The commands: thin functions over the stages, with every setting of the configuration tree as an option."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Group, Parameter
+
+from anmok.core.config import Config, Leaf, leaves
+from anmok.stages.config import AuditTree, SourceConfig, TrainConfig
+
+
+def leaf_parameter(leaf: Leaf) -> inspect.Parameter:
+    """One setting of the tree as an option; its value stays text, so that `resolve` explains what is wrong with it."""
+    kind = leaf.type
+    if kind is bool or bool in typing.get_args(kind):
+        annotation: Any = bool
+    elif typing.get_origin(kind) is list:
+        annotation = list[str]
+    else:
+        annotation = str
+    default = "" if leaf.default is None or leaf.default == [] else f" [default: {shown(leaf.default)}]"
+    choices = f" [{' | '.join(options(kind))}]" if options(kind) else ""
+    names = [f"--{leaf.path.replace('_', '-')}"]
+    if leaf.short:
+        names = [f"--{leaf.short.replace('_', '-')}"]
+    section = leaf.path.partition(".")[0] if "." in leaf.path else ""
+    parameter = Parameter(
+        name=names, help=f"{leaf.help}{choices}{default}", show_default=False, negative_iterable="",
+        group=Group(section.capitalize(), sort_key=10) if section and not leaf.short else None,
+    )  # fmt: skip
+    name = leaf.path.replace(".", "__")
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, parameter]
+    )
+
+
+def shown(value: Any) -> str:
+    """A default as it would be typed."""
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+
+
+def options(kind: Any) -> list[str]:
+    """The allowed words of a Literal type."""
+    if typing.get_origin(kind) is typing.Literal:
+        return [str(a) for a in typing.get_args(kind)]
+    return [o for a in typing.get_args(kind) for o in options(a)] if isinstance(kind, types.UnionType) else []
+
+
+def with_tree(tree: type[Config]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command every setting of a tree as an option; it receives those that were set as `settings`."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        extra = [leaf_parameter(leaf) for leaf in leaves(tree)]
+        paths = {p.name: p.name.replace("__", ".") for p in extra}
+
+        def run(*args: Any, **kwargs: Any) -> None:
+            settings = {path: kwargs.pop(name, None) for name, path in paths.items()}
+            command(*args, settings={k: v for k, v in settings.items() if v is not None}, **kwargs)
+
+        mine = [p for p in own.parameters.values() if p.name != "settings"]
+        run.__signature__ = own.replace(parameters=[*mine, *extra])  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in [*mine, *extra]}
+        run.__name__, run.__doc__, run.__module__ = command.__name__, command.__doc__, command.__module__
+        return run
+
+    return decorate
+
+
+Source = Annotated[str | None, Parameter(help="A folder, CSV, Parquet, tar, zip or table of images.")]
+Out = Annotated[Path | None, Parameter(name="--out", help="Where to write; must not exist yet.")]
+File = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings; a flag wins over it.")]
+
+
+@with_tree(TrainConfig)
+def train(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this run instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Train a classifier: data in, a run folder with model, predictions and report out."""
+    from anmok.stages.train import train as stage
+
+    run = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(f"{run.path}/report.html")
+    print(f"next: anmok evaluate {run.path}")
+
+
+def evaluate(
+    run: Path, /, *,
+    split: Annotated[str, Parameter(help="train, val or test; looks at test are counted.")] = "test",
+    out: Annotated[Path | None, Parameter(help="Where to write the report instead of into the run.")] = None,
+) -> None:  # fmt: skip
+    """Evaluate a run on its own test split (or another one), with intervals, baselines and a report."""
+    from anmok.stages.evaluate import evaluate as stage
+    from anmok.stages.report import show
+
+    show(stage(run, split=split, out=out))
+
+
+def predict(
+    model: Path, source: str, /, *, out: Out = None,
+    top_k: Annotated[int | None, Parameter(help="Columns with the k best labels.")] = None,
+    sort_into: Annotated[Path | None, Parameter(help="Copy each image into a folder named by its label.")] = None,
+    template: Annotated[Path | None, Parameter(help="A sample submission to fill in.")] = None,
+    batch_size: int = 32, threads: int | None = None, device: str = "cpu",
+) -> None:  # fmt: skip
+    """Predict images with a run or a model folder, into a .csv or .parquet file."""
+    from anmok.stages.predict import predict as stage
+
+    predictions = stage(
+        model, source, out=out, top_k=top_k, sort_into=sort_into, template=template, batch_size=batch_size,
+        threads=threads, device=device,
+    )  # fmt: skip
+    print(out if out else predictions)
+
+
+@with_tree(SourceConfig)
+def split(
+    source: str, /, *, out: Annotated[Path, Parameter(name="--out", help="The table to write, .parquet.")],
+    test: Annotated[float | None, Parameter(help="Share held out for the test.")] = None,
+    val: Annotated[float | None, Parameter(help="Share for validation.")] = None,
+    folds: Annotated[int | None, Parameter(help="Folds over all that is not test.")] = None,
+    seed: Annotated[int | None, Parameter(help="Seed of the draw.")] = None,
+    config: File = None, settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Divide images into train, val and test (or folds): stratified, identical files kept together."""
+    from anmok.stages.split import split as stage
+
+    short = {"test": test, "val": val, "folds": folds, "seed": seed}
+    settings |= {f"split.{k}": v for k, v in short.items() if v is not None}
+    print(stage(source, out=out, config=config, layers=(settings,)))
+
+
+@with_tree(AuditTree)
+def audit(source: str, /, *, out: Out = None, config: File = None, settings: dict[str, Any]) -> None:
+    """Look at every image: what is there, what is wrong with it. Exit 3 if training on it would be unsafe."""
+    from anmok.stages.audit import audit as stage
+    from anmok.stages.audit import unsafe
+
+    result = stage(source, out=out, config=config, layers=(settings,))
+    print(result)
+    if reason := unsafe(result):
+        print(f"unsafe to train on: {reason}", file=sys.stderr)
+        raise SystemExit(3)
+
+
+def doctor() -> None:
+    """What this machine has: device, threads, precisions, versions, caches."""
+    from anmok.stages.doctor import examine
+
+    rows = examine()
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        print(f"{name:<{width}}  {text}")
+
+
+def demo(
+    *, out: Annotated[Path, Parameter(name="--out", help="The run folder; replaced each time.")] = Path("runs/demo")
+) -> None:
+    """The whole job on real handwritten digits: audit, split, train, evaluate, predict, report."""
+    from anmok.stages.demo import demo as stage
+
+    stage(out)
+
+
+def convert(
+    file: Path, /, *, out: Annotated[Path, Parameter(name="--out", help="The .safetensors file to write.")],
+    trust: Annotated[bool, Parameter(help="Read the pickle, in a process of its own.", negative="")] = False,
+) -> None:  # fmt: skip
+    """Turn pickled weights (.pth, .pt, .bin) from a source you trust into .safetensors."""
+    from anmok.deploy.convert import convert as stage
+
+    print(stage(file, out, trust))

@@ -1,0 +1,64 @@
+"""The end of a run: the best weights judged on validation, the model folder, the report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from anmok.core.artifacts import save_predictions
+from anmok.core.events import Events
+from anmok.core.progress import say
+from anmok.core.types import Evaluation
+from anmok.data.table import split_counts
+from anmok.deploy.bundle import save_bundle
+from anmok.deploy.card import Card, Score
+from anmok.engine.predict import predict
+from anmok.models.build import model_options
+from anmok.stages.evaluate import stamped
+from anmok.stages.judge import judge, write_evaluation
+from anmok.stages.report import report_of
+from anmok.stages.run import Run
+
+if TYPE_CHECKING:
+    from anmok.stages.learn import Job
+
+
+def finish(job: Job, events: Events) -> None:
+    """Write model/, predictions/val.parquet, evaluation-val.json and report.html from the judged weights."""
+    evaluation: Evaluation | None = None
+    predictions = None
+    if job.val is not None:
+        exact = job.runtime.form("fp32", job.runtime.channels_last)  # as the saved model computes
+        predictions = predict(job.judged, job.val.epoch(), exact, len(job.val.table), "validate")
+        evaluation = judge(job.table, "val", predictions, job.config.data)
+    model = job.judged.float().cpu()
+    save_bundle(
+        job.folder / "model", model, job.preprocess,
+        architecture="object" if job.config.model.name.startswith("object:") else job.config.model.name,
+        model_args=model_options(job.config.model), card=card(job, evaluation),
+    )  # fmt: skip
+    job.rejects.save()
+    if evaluation is None or predictions is None:
+        say("there is no validation split; the last weights are kept")
+        return
+    run = Run(job.folder, job.judged.backbone)
+    predictions = stamped(predictions, "val", run.model.hash, job.table.fingerprint)
+    save_predictions(predictions, job.folder / "predictions" / "val.parquet")
+    write_evaluation(job.folder, evaluation)
+    events.log("validated", accuracy=evaluation.value("accuracy"), macro_f1=evaluation.value("macro_f1"))
+    report_of(run, "val", evaluation, predictions)
+
+
+def card(job: Job, evaluation: Evaluation | None) -> Card:
+    """What the model folder's README says of the training."""
+    c = job.config
+    named = evaluation["metrics"] if evaluation else {}
+    scores = tuple(
+        Score("val", name, m["value"], m.get("low"), m.get("high"))
+        for name, m in named.items() if name in ("accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece")
+    )  # fmt: skip
+    training = {
+        "epochs": str(job.epochs), "batch size": str(c.batch_size), "optimizer": c.optim.name,
+        "schedule": c.schedule.name, "augmentation": c.augment.policy, "starting weights": c.model.weights,
+        "seed": str(c.seed),
+    }  # fmt: skip
+    return Card(job.folder.name, split_counts(job.table), scores, training)

@@ -1,0 +1,32 @@
+"""From a source to the locked table a run learns from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anmok.core.errors import DataError
+from anmok.core.progress import warn
+from anmok.data.sources import open_table
+from anmok.data.split import split_table
+from anmok.data.table import Table, class_counts, split_counts
+from anmok.stages.config import SourceConfig
+
+
+def prepare(source: Any, config: SourceConfig) -> Table:
+    """Open, split and check: the table that a run locks.  DataError where nothing can be learned from it."""
+    table = split_table(open_table(source, config.data, config.labels), config.split)
+    counts = split_counts(table.labelled())
+    if len(table.classes) < 2 and table.task != "multilabel":
+        raise DataError(
+            f"there is only one class ({', '.join(table.classes) or 'none'}); there is nothing to tell apart.",
+            remedy="Bring images of at least two labels.", code="one-class",
+        )  # fmt: skip
+    if not counts.get("train"):
+        raise DataError(
+            "no labelled image is left to train on.", remedy="Check the split and the labels.", code="empty-table"
+        )
+    train = class_counts(table.where(split="train"))
+    absent = [name for name, n in train.items() if not n]
+    if absent:
+        warn(f"no training image of: {', '.join(absent[:10])}; the model cannot learn what it never sees")
+    return table

@@ -1,0 +1,42 @@
+"""The images a run could not use, in rejects.parquet; too many of them end it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from anmok.core.errors import DataError
+from anmok.core.files import write_atomic
+from anmok.core.progress import warn
+from anmok.core.types import Reject
+
+
+class Rejects:
+    """Quarantine of a run of `rows` images. `add` is a loader's on_reject; above `share` of the rows it raises."""
+
+    def __init__(self, folder: Path, rows: int, share: float, before: tuple[Reject, ...] = ()):
+        self.path, self.rows, self.share = folder / "rejects.parquet", rows, share
+        self.found: dict[str, Reject] = {r.id: r for r in before}
+        self._loaded = 0
+
+    def add(self, reject: Reject) -> None:
+        """Keep one more.  DataError above the allowed share."""
+        if reject.id in self.found:
+            return
+        self.found[reject.id] = reject
+        self._loaded += 1
+        warn(f"{reject.id} is left out: {reject.kind}, {reject.reason}")
+        self.save()
+        if self._loaded > self.share * self.rows:
+            raise DataError(
+                f"{self._loaded} of {self.rows:,} images cannot be used, more than {self.share:.1%}.",
+                where=str(self.path),
+                remedy="Clean them (`anmok audit` lists them), or allow more with --data.max-rejects.", code="rejects",
+            )  # fmt: skip
+
+    def save(self) -> None:
+        """Write rejects.parquet: id, kind, reason."""
+        import polars as pl
+
+        rows = sorted(self.found.values())
+        frame = pl.DataFrame([tuple(r) for r in rows], schema=dict.fromkeys(Reject._fields, pl.String), orient="row")
+        write_atomic(self.path, frame.write_parquet)

@@ -1,0 +1,122 @@
+"""What a run knows, gathered for its report; the report room draws it and computes nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anmok.core.config import leaves
+from anmok.core.errors import ImageError
+from anmok.core.events import read_events, redact
+from anmok.core.files import read_json
+from anmok.core.machine import versions
+from anmok.core.types import Evaluation, Predictions
+from anmok.data.decode import decode
+from anmok.data.table import Table, class_counts
+from anmok.report.content import Mistake, ReportContent
+from anmok.report.page import write_report
+from anmok.report.thumbnails import thumbnail
+from anmok.stages.config import TrainConfig
+from anmok.stages.run import Run
+
+WORST = 24
+
+
+def report_of(run: Run, split: str, evaluation: Evaluation, predictions: Predictions, out: Path | None = None) -> Path:
+    """Write the report of a split: report.html for validation, report-<split>.html else, or `out`."""
+    path = out or run.path / ("report.html" if split == "val" else f"report-{split}.html")
+    table, config = run.table, run.config
+    best = [h for h in run.history if h.get("best")]
+    content = ReportContent(
+        title=f"{config.model.name}: {_words[split]} of {run.path.name}",
+        subtitle=table.reason,
+        evaluation=evaluation,
+        history=run.history,
+        best_epoch=best[-1]["epoch"] if best else None,
+        counts={name: class_counts(rows) for name in ("train", "val", "test") if len(rows := table.where(split=name))},
+        notes=[n for n in table.notes if not n.startswith("warning: ")],
+        warnings=[n.removeprefix("warning: ") for n in table.notes if n.startswith("warning: ")],
+        mistakes=mistakes(table, predictions),
+        model=model_rows(run),
+        settings=settings_rows(config),
+        facts={
+            "table fingerprint": table.fingerprint, "model hash": predictions.model_hash, "seed": str(config.seed),
+            "versions": ", ".join(f"{k} {v}" for k, v in versions().items()),
+        },
+    )  # fmt: skip
+    return write_report(path, content)
+
+
+_words = {"train": "training images", "val": "validation", "test": "test"}
+
+
+def mistakes(table: Table, p: Predictions) -> list[Mistake]:
+    """The images that the model was surest of and wrong about, worst first, with thumbnails."""
+    if p.targets is None:
+        return []
+    probs = np.nan_to_num(p.probs)
+    if p.task == "multilabel":
+        wrong = ((probs >= 0.5) != (p.targets > 0.5)) & ~np.isnan(p.targets)
+        score = np.where(wrong, np.abs(probs - np.nan_to_num(p.targets)), 0).max(axis=1)
+    else:
+        best = probs.argmax(axis=1)
+        score = np.where((best != p.targets) & (p.targets >= 0), probs.max(axis=1), 0)
+    images = dict(zip(table.rows["id"], table.rows["image"], strict=True))
+    names = p.labels
+    out = []
+    for i in np.argsort(-score, kind="stable")[:WORST]:
+        if score[i] <= 0:
+            break
+        truth = (
+            [c for c, t in zip(p.classes, p.targets[i], strict=True) if t > 0.5]
+            if p.task == "multilabel"
+            else [p.classes[p.targets[i]]]
+        )
+        guess = names[i] if isinstance(names[i], list) else [str(names[i])]
+        try:
+            picture = thumbnail(decode(table.storage.read(images[p.ids[i]]), min_side=176))
+        except ImageError:
+            picture = b""
+        out.append(Mistake(p.ids[i], ", ".join(truth) or "none", ", ".join(guess) or "none", float(score[i]), picture))
+    return out
+
+
+def model_rows(run: Run) -> dict[str, str]:
+    """The network and how it was computed, as text."""
+    plan = read_json(run.path / "plan.json")["plan"]
+    start = next(read_events(run.path / "events.jsonl", "start"), {})
+    seconds = sum(h.get("seconds", 0.0) for h in run.history)
+    model = run.model
+    size = model.preprocess.image_size
+    form = f"{plan['dtype']}{', channels last' if plan['channels_last'] else ''}, {plan['threads']} thread(s)"
+    rows = {
+        "model": run.config.model.name,
+        "learning parameters": f"{start.get('parameters', 0):,}",
+        "image": f"{size} × {size}, {model.preprocess.channels}, {model.preprocess.fit}",
+        "computed in": form,
+        "training": f"{len(run.history)} epochs in {seconds / 60:.1f} min",
+    }
+    if plan["timings"]:
+        rows["measured before"] = ", ".join(f"{name} {speed:.0f} images/s" for name, speed in plan["timings"].items())
+    return rows
+
+
+def settings_rows(config: TrainConfig) -> dict[str, str]:
+    """The settings that are not the default, as text."""
+    out: dict[str, str] = {}
+    for leaf in leaves(TrainConfig):
+        node: Any = config
+        for part in leaf.path.split("."):
+            node = getattr(node, part)
+        if node != leaf.default:
+            out[leaf.path] = str(redact(node, leaf.path))
+    return out
+
+
+def show(evaluation: Evaluation) -> None:
+    """The evaluation on the terminal."""
+    from anmok.report.text import print_evaluation
+
+    print_evaluation(evaluation)
