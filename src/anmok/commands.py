@@ -29,12 +29,12 @@ def leaf_parameter(leaf: Leaf) -> inspect.Parameter:
     choices = f" [{' | '.join(options(kind))}]" if options(kind) else ""
     names = [f"--{leaf.path.replace('_', '-')}"]
     if leaf.short:
-        names = [f"--{leaf.short.replace('_', '-')}"]
-    section = leaf.path.partition(".")[0] if "." in leaf.path else ""
+        names.insert(0, f"--{leaf.short.replace('_', '-')}")
+    section = leaf.path.partition(".")[0] if "." in leaf.path and not leaf.short else ""
+    group = Group(section.capitalize(), sort_key=10) if section else Group("General", sort_key=5)
     parameter = Parameter(
-        name=names, help=f"{leaf.help}{choices}{default}", show_default=False, negative_iterable="",
-        group=Group(section.capitalize(), sort_key=10) if section and not leaf.short else None,
-    )  # fmt: skip
+        name=names, help=f"{leaf.help}{choices}{default}", show_default=False, negative_iterable="", group=group
+    )
     name = leaf.path.replace(".", "__")
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, parameter]

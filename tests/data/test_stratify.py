@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anmok.data.stratify import apportion, divide, iterative, totals_of, units_of
@@ -53,6 +53,7 @@ def test_single_rows_divide_exactly(counts: list[int], seed: int) -> None:
         assert got[0] >= 1
 
 
+@example([14, 14, 14, 14], 5)  # a quota without a remainder: nothing is rounded up in that fold
 @settings(max_examples=40, deadline=None)
 @given(st.lists(st.integers(2, 40), min_size=1, max_size=6), st.integers(2, 6))
 def test_folds_differ_by_one(counts: list[int], k: int) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -103,13 +103,20 @@ def test_a_module_has_no_weights_on_the_hub() -> None:
 
 
 def test_a_machine_that_cannot_resolve_names_does_not_hang(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub.socket, "create_connection", lambda *args: time.sleep(60))
+    given_up = threading.Event()
+
+    def stuck(*arguments: object) -> None:
+        given_up.wait(60)
+        raise OSError("no such host")
+
+    monkeypatch.setattr(hub.socket, "create_connection", stuck)
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     waited: list[float] = []
     join = hub.threading.Thread.join
     monkeypatch.setattr(hub.threading.Thread, "join", lambda self, timeout: (waited.append(timeout), join(self, 0.05)))
     assert hub._reachable("https://weights.invalid") is False
+    given_up.set()
     assert waited[0] <= 10
 
 

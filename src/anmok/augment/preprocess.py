@@ -71,7 +71,8 @@ class Preprocess:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
         """Back from `to_dict`; DataError where it is of a version or form this release does not know."""
-        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items() if k not in ("version", "resize")}
+        own = {k: v for k, v in values.items() if k not in ("version", "resize")}
+        kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
         try:
             if values.get("version") != 1:
                 raise TypeError(f"version {values.get('version')!r}")

@@ -58,9 +58,10 @@ def apportion(counts: np.ndarray, totals: np.ndarray, rng: np.random.Generator, 
     quota = counts[:, None] * (totals / max(totals.sum(), 1))
     cells = np.floor(quota + 1e-9).astype(np.int64)
     owed = counts - cells.sum(axis=1)
+    broken = quota - cells > 1e-9
     remainder = quota - cells + 1e-7 * rng.random(quota.shape)
     for s in range(len(totals) - 1, 0, -1):
-        must = owed > s  # as many left to round up as there are columns left
+        must = owed > broken[:, :s].sum(axis=1)  # more left to round up than columns left to do it in
         order = np.lexsort((-remainder[:, s], ~must))
         order = order[owed[order] > 0][: max(int(totals[s] - cells[:, s].sum()), 0)]
         cells[order, s] += 1

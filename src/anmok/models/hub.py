@@ -52,8 +52,8 @@ def _reachable(endpoint: str, seconds: float = 3.0) -> bool:
     def ask() -> None:
         with contextlib.suppress(OSError):
             port = url.port or (443 if url.scheme == "https" else 80)
-            with socket.create_connection((url.hostname or "", port), seconds):
-                answered.append(True)
+            socket.create_connection((url.hostname or "", port), seconds).close()
+            answered.append(True)
 
     thread = threading.Thread(target=ask, daemon=True, name="anmok-hub")
     thread.start()
