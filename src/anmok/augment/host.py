@@ -50,15 +50,16 @@ def _color_into(out: np.ndarray, image: np.ndarray, params: Params) -> None:
     )
     if brightness != 1 or contrast != 1:
         levels = np.arange(256) * brightness
-        table = np.clip(np.rint(levels), 0, 255)
+        table = np.floor(np.clip(levels, 0, 255))
         if contrast != 1:
             mean = float(
                 np.dot(cv2.mean(cv2.LUT(image, table.astype(np.uint8)))[: image.shape[2]], _luma(image.shape[2]))
             )
-            table = np.clip(np.rint(mean + (table - mean) * contrast), 0, 255)
+            table = np.floor(np.clip(mean + (table - mean) * contrast, 0, 255))
         image = cv2.LUT(image, table.astype(np.uint8)).reshape(image.shape)
     if saturation != 1 and image.shape[2] == 3:
         matrix = saturation * np.eye(3) + (1 - saturation) * _LUMA[None, :]
+        matrix = np.hstack([matrix, np.full((3, 1), -0.5)])  # Pillow cuts where OpenCV rounds
         cv2.transform(image, matrix, dst=out)
     else:
         out[:] = image

@@ -47,7 +47,7 @@ def batch_bounds(n: int, size: int, drop_last: bool = False, join_single: bool =
             ends[-1] = n
         else:
             ends.append(n)
-    return list(zip([0, *ends[:-1]], ends, strict=True))
+    return list(zip([0, *ends], ends, strict=False))
 
 
 class Loader:
