@@ -7,6 +7,7 @@ neither the batch an image falls into nor the number of threads or ranks changes
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 
@@ -111,30 +112,31 @@ class Params:
         """The parameters of some of the images."""
         return Params(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
-    def matrices(self, sizes: np.ndarray, out: int) -> np.ndarray:
-        """Source-from-output affine matrices float64[N, 2, 3] in pixel centres, for images of sizes int[N, 2] (H, W).
+    def matrix(self, index: int, height: int, width: int, out: int) -> np.ndarray:
+        """Source-from-output affine matrix float64[2, 3] in pixel centres, of one image of this size.
 
         The crop's box comes first (Szegedy et al. 2015, as torchvision's RandomResizedCrop: a box that does not fit is
-        clipped to the image), then rotation and shear about its centre, then the flips.
+        clipped to the image), then rotation and shear about its centre, then the flips. Plain floats, as every image
+        passes here while it holds the interpreter.
         """
-        height, width = sizes[:, 0].astype(float), sizes[:, 1].astype(float)
-        log_ratio = self.log_ratio + np.where(self.relative, np.log(width / height), 0)
-        area = self.area * width * height
-        box_w = np.minimum(np.sqrt(area * np.exp(log_ratio)), width)
-        box_h = np.minimum(np.sqrt(area / np.exp(log_ratio)), height)
-        cx = (width - box_w) * self.place[:, 0] + box_w / 2
-        cy = (height - box_h) * self.place[:, 1] + box_h / 2
-        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        ratio = math.exp(self.log_ratio[index]) * (width / height if self.relative[index] else 1.0)
+        area = float(self.area[index]) * width * height
+        box_w, box_h = min(math.sqrt(area * ratio), width), min(math.sqrt(area / ratio), height)
+        cx = (width - box_w) * float(self.place[index, 0]) + box_w / 2
+        cy = (height - box_h) * float(self.place[index, 1]) + box_h / 2
+        angle, shear = float(self.angle[index]), float(self.shear[index])
+        cos, sin = math.cos(angle), math.sin(angle)
         # output (pixels from the centre) → turned, sheared → scaled to the box → placed on its centre
-        a, b = cos, -sin + cos * self.shear
-        c, d = sin, cos + sin * self.shear
-        fx = np.where(self.hflip, -1.0, 1.0)
-        fy = np.where(self.vflip, -1.0, 1.0)
-        sx, sy = box_w / out, box_h / out
-        linear = np.stack([np.stack([sx * a * fx, sx * b * fy], -1), np.stack([sy * c * fx, sy * d * fy], -1)], 1)
-        middle = (out - 1) / 2
-        shift = np.stack([cx - 0.5, cy - 0.5], -1) - linear.sum(-1) * middle
-        return np.concatenate([linear, shift[:, :, None]], -1)
+        fx, fy = (-1.0 if flip[index] else 1.0 for flip in (self.hflip, self.vflip))
+        sx, sy, middle = box_w / out, box_h / out, (out - 1) / 2
+        a, b = sx * cos * fx, sx * (cos * shear - sin) * fy
+        c, d = sy * sin * fx, sy * (sin * shear + cos) * fy
+        return np.array([[a, b, cx - 0.5 - (a + b) * middle], [c, d, cy - 0.5 - (c + d) * middle]])
+
+    def matrices(self, sizes: np.ndarray, out: int) -> np.ndarray:
+        """`matrix` of N images of sizes int[N, 2] (H, W): float64[N, 2, 3]."""
+        found = [self.matrix(i, height, width, out) for i, (height, width) in enumerate(sizes.tolist())]
+        return np.array(found).reshape(-1, 2, 3)
 
 
 NAMED = {
@@ -169,7 +171,7 @@ def row_keys(ids: Sequence[str]) -> np.ndarray:
 
 def uniform(ids: Sequence[str], epoch: int, seed: int, draws: int) -> np.ndarray:
     """float64[N, draws] in [0, 1), a pure function of (seed, epoch, id, column)."""
-    stream = _mix64(_mix64(np.array([seed], _U64)) ^ np.array([epoch], _U64))
+    stream = _mix64(_mix64(np.array([seed % 2**64], _U64)) ^ np.array([epoch], _U64))
     start = _mix64(row_keys(ids) ^ stream)
     counter = start[:, None] + _GOLDEN * np.arange(1, draws + 1, dtype=_U64)
     return (_mix64(counter) >> _U64(11)) * (1.0 / (1 << 53))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from anmok.core.errors import DataError
-from anmok.core.pixels import IMAGENET_MEAN, IMAGENET_STD, luma
+from anmok.core.errors import DataError, UsageError
+from anmok.core.pixels import GRAY_MEAN, GRAY_STD, IMAGENET_MEAN, IMAGENET_STD, luma
 
 Fit = Literal["squash", "crop", "letterbox"]
+FILTER = "pillow-bilinear-antialias"
+WHOLE = 4  # times the square that a resized image may cover before only its centre is resized
 
 
 @dataclass(frozen=True)
 class Preprocess:
     """Resize to image_size × image_size by Pillow's antialiased bilinear filter; normalisation follows on the device.
 
-    fit: `squash` ignores the aspect; `crop` resizes the short side to image_size / crop_pct and keeps the centre;
-    `letterbox` resizes the long side and pads with `background`. mean, std: of pixels in [0, 1], one a channel.
+    fit: `squash` ignores the aspect; `crop` resizes the short side to image_size / crop_pct and keeps the centre, as
+    timm does; `letterbox` resizes the long side and pads with `background`. mean, std: of pixels in [0, 1], one a
+    channel (ImageNet's, where not given).  UsageError for another fit, or a number of channels that does not fit.
     """
 
     image_size: int
@@ -29,6 +33,20 @@ class Preprocess:
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
     background: tuple[int, int, int] = (255, 255, 255)
+
+    def __post_init__(self) -> None:
+        if self.channels == "gray" and (self.mean, self.std) == (IMAGENET_MEAN, IMAGENET_STD):
+            object.__setattr__(self, "mean", GRAY_MEAN)
+            object.__setattr__(self, "std", GRAY_STD)
+        if self.fit not in ("squash", "crop", "letterbox") or self.channels not in ("rgb", "gray"):
+            raise UsageError(
+                f"no such fit or channels: {self.fit}, {self.channels}.", where="preprocess", code="setting"
+            )
+        if not len(self.mean) == len(self.std) == self.depth:
+            raise UsageError(
+                f"expected {self.depth} value(s) for {self.channels}, found {len(self.mean)} and {len(self.std)}.",
+                where="preprocess.mean and std", code="setting",
+            )  # fmt: skip
 
     @property
     def depth(self) -> int:
@@ -42,13 +60,16 @@ class Preprocess:
         if self.fit == "squash":
             return resize(image, size, size)
         if self.fit == "crop":
-            short = round(size / self.crop_pct)
+            short = math.floor(size / self.crop_pct)
             if width <= height:
                 new_width, new_height = short, int(short * height / width)
             else:
                 new_width, new_height = int(short * width / height), short
-            # Only what the centre crop needs is resized: a 1×20000 strip would otherwise grow without bound.
             left, top = round((new_width - size) / 2), round((new_height - size) / 2)
+            if new_width * new_height <= WHOLE * size * size:
+                whole = resize(image, new_width, new_height)
+                return np.ascontiguousarray(whole[top : top + size, left : left + size])
+            # A long strip would grow without bound: only its centre is resized (equal but for rounding, ± 1).
             sx, sy = width / new_width, height / new_height
             return resize(image, size, size, box=(left * sx, top * sy, (left + size) * sx, (top + size) * sy))
         scale = size / max(height, width)
@@ -64,7 +85,7 @@ class Preprocess:
         """Plain values, for preprocess.json."""
         return {
             "version": 1,
-            "resize": "pillow-bilinear-antialias",
+            "resize": FILTER,
             **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()},
         }
 
@@ -74,10 +95,10 @@ class Preprocess:
         own = {k: v for k, v in values.items() if k not in ("version", "resize")}
         kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
         try:
-            if values.get("version") != 1:
-                raise TypeError(f"version {values.get('version')!r}")
+            if (values.get("version"), values.get("resize")) != (1, FILTER):
+                raise TypeError(f"version {values.get('version')!r}, resize {values.get('resize')!r}")
             return cls(**kept)
-        except TypeError as error:
+        except (TypeError, UsageError) as error:
             raise DataError(f"unknown preprocessing ({error}).", where="preprocess.json", code="damaged") from error
 
 

@@ -6,6 +6,7 @@ any batch without reading what came before.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
@@ -21,7 +22,7 @@ from anmok.augment.host import augment_into
 from anmok.augment.mix import mix_batch
 from anmok.augment.policy import Params, Policy, build_policy
 from anmok.augment.preprocess import Preprocess
-from anmok.core.errors import DataError, ImageError, UsageError
+from anmok.core.errors import DataError, ImageError, UsageError, did_you_mean
 from anmok.core.machine import cores, free_memory_bytes
 from anmok.core.pixels import luma
 from anmok.core.types import Batch, Reject
@@ -31,19 +32,25 @@ from anmok.data.table import Table
 MARGIN = 1.3  # a training image is decoded to at least this many times the model's side, so that crops stay sharp
 
 
+CACHES = ("none", "ram", "auto")
+
+
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
     """int64[n]: the order of an epoch, a pure function of (n, seed, epoch)."""
-    return np.random.Generator(np.random.Philox(key=[seed & (2**64 - 1), epoch])).permutation(n)
+    return np.random.Generator(np.random.Philox(key=np.array([seed % 2**64, epoch], np.uint64))).permutation(n)
 
 
-def batch_bounds(n: int, size: int, drop_last: bool = False, join_single: bool = False) -> list[tuple[int, int]]:
+def batch_bounds(
+    n: int, size: int, drop_last: bool = False, join_single: bool = False, world: int = 1
+) -> list[tuple[int, int]]:
     """(start, end) of every batch of n rows.
 
-    join_single: a last batch of one image joins the one before it, as batch normalisation cannot learn from one.
+    join_single: a last batch of one image (or of fewer than two for each of `world` ranks) joins the one before it, as
+    batch normalisation cannot learn from one.
     """
     ends = list(range(size, n + 1, size))
     if not drop_last and n % size:
-        if join_single and n % size == 1 and ends:
+        if join_single and n % size < 2 * world and ends:
             ends[-1] = n
         else:
             ends.append(n)
@@ -54,8 +61,8 @@ class Loader:
     """Batches of a Table. `epoch(e, start)` yields those of epoch e from batch `start` on; iterating counts epochs.
 
     Images are uint8[B, S, S, C]; targets int64[B], or float32[B, K] for multi-label and mixed batches. An image that
-    cannot be decoded is left out of its batch and kept in `rejects`; nothing replaces it. `wait_s` sums the seconds the
-    consumer waited for data.
+    cannot be decoded is left out of its batch and kept in `rejects`; nothing replaces it (a batch may end up empty).
+    `wait_s` sums the seconds the consumer waited for data.
 
     policy: what training draws, None for the deterministic preprocessing. rank, world: this process takes its share of
     every global batch. on_reject is called once for each rejected image.
@@ -69,12 +76,14 @@ class Loader:
     ):  # fmt: skip
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, found {batch_size}.", code="setting")
+        if cache not in CACHES:
+            raise UsageError(f"no such cache: {cache}. {did_you_mean(cache, CACHES)}".strip(), code="setting")
         if not len(table):
             raise DataError("there are no images to load.", code="empty-table")
         self.table, self.preprocess, self.seed, self.prefetch = table, preprocess, seed, prefetch
         self.policy = None if policy is None or policy.neutral else policy
         self.shuffle, self.rank, self.world, self.on_reject = shuffle, rank, world, on_reject
-        self.bounds = batch_bounds(len(table), batch_size, drop_last, join_single=shuffle)
+        self.bounds = batch_bounds(len(table), batch_size, drop_last, join_single=shuffle, world=world)
         self.threads = threads or cores()
         self.rejects: dict[str, Reject] = {}
         self.wait_s = 0.0
@@ -89,6 +98,8 @@ class Loader:
         )  # fmt: skip
         self._cache: dict[int, np.ndarray] = {}
         self._cache_left = 0 if cache == "none" else free_memory_bytes() // 4
+        self._cache_lock = threading.Lock()
+        self._fitted = preprocess if self.policy is None else training_frame(preprocess, self.policy)
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -135,24 +146,25 @@ class Loader:
         for i in range(low, high):
             row = int(rows[i])
             try:
-                self._fill_one(out[i], row, None if params is None else params.take(slice(i, i + 1)))
+                self._fill_one(out[i], row, params, i)
             except ImageError as error:
                 rejects.append(Reject(self._ids[row], error.code, error.message))
         return rejects
 
-    def _fill_one(self, out: np.ndarray, row: int, params: Params | None) -> None:
+    def _fill_one(self, out: np.ndarray, row: int, params: Params | None, index: int) -> None:
         image = self._cache.get(row)
         if image is None:
             image = self._decode(self.table.storage.read(self._images[row]))
-            if params is None:
-                image = self.preprocess.apply(image)
-            if self._cache_left > image.nbytes:
-                self._cache_left -= image.nbytes
-                self._cache[row] = image
+            if self._fitted is not None:
+                image = self._fitted.apply(image)
+            with self._cache_lock:
+                if self._cache_left > image.nbytes:
+                    self._cache_left -= image.nbytes
+                    self._cache[row] = image
         if params is None:
             out[:] = image
         else:
-            augment_into(out, image, params, self._fill)
+            augment_into(out, image, params, self._fill, index)
 
     def _collect(
         self, epoch: int, step: int, rows: np.ndarray, params: Params | None, out: np.ndarray,
@@ -175,6 +187,16 @@ class Loader:
             soft = targets if targets.ndim == 2 else one_hot(targets, len(self.table.classes))
             targets = mix_batch(out, soft, self.policy, (self.seed, epoch, step * self.world + self.rank))
         return Batch(out, targets, [self._ids[r] for r in rows])
+
+
+def training_frame(preprocess: Preprocess, policy: Policy) -> Preprocess | None:
+    """What squares a training image before it is augmented; None where the policy's own crop does.
+
+    Without it a model that is to see padded or cropped squares would learn from squashed ones.
+    """
+    if preprocess.fit == "squash" or (preprocess.fit == "crop" and policy.ratio is not None):
+        return None
+    return replace(preprocess, image_size=round(preprocess.image_size * MARGIN))
 
 
 def one_hot(targets: np.ndarray, k: int) -> np.ndarray:
@@ -206,7 +228,7 @@ class Normalized:
 
 
 def loader(
-    table: Table, *, split: str | None = None, batch_size: int = 64, image_size: int = 224,
+    table: Table, *, split: str | None = None, batch_size: int = 64, image_size: int | None = None,
     augment: str | AugmentConfig | Policy | None = None, cache: str = "none", seed: int = 0, normalize: bool = True,
     shuffle: bool | None = None, drop_last: bool = False, threads: int | None = None,
     preprocess: Preprocess | None = None, allow_truncated: bool = False,
@@ -216,14 +238,20 @@ def loader(
     normalize=True: torch tensors, images float32[B, C, H, W] normalised, targets int64[B] (multi-label: float32[B, K]);
     normalize=False: numpy arrays, images uint8[B, H, W, C]. shuffle: by default the train split is shuffled, with an
     order of its own each time it is iterated. augment: a policy's name, AugmentConfig or Policy; None for none.
-    cache: 'none', 'ram' or 'auto'.
+    cache: 'none', 'ram' or 'auto'. image_size: by default the preprocess's, else 224.
     """
     rows = table if split is None else table.where(split=split)
+    if split is not None and not len(rows):
+        found = ", ".join(str(s) for s in table.rows["split"].unique().sort().drop_nulls()) or "no split at all"
+        raise DataError(
+            f"{split!r} matches 0 of {len(table):,} rows; found {found}.", where="split", code="empty-table"
+        )
     if isinstance(augment, str):
         from anmok.core.config import resolve
 
         augment = resolve(AugmentConfig, {"policy": augment})
-    pre = replace(preprocess, image_size=image_size) if preprocess else Preprocess(image_size)
+    pre = preprocess or Preprocess(224)
+    pre = replace(pre, image_size=image_size or pre.image_size)
     policy = build_policy(augment, pre.fit == "squash") if isinstance(augment, AugmentConfig) else augment
     out = Loader(
         rows, preprocess=pre, batch_size=batch_size, policy=policy, drop_last=drop_last, seed=seed, threads=threads,

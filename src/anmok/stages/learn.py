@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def learn(folder: Path, config: TrainConfig, module: Any, events: Events, stop: 
         save=lambda s: save(job, s, events), stop=stop,
     )  # fmt: skip
     fit(job.runtime.wrap(job.learner), job.optimizer, job.train, job.runtime, course, state, hooks, events, job.average)
-    load_best(job)
+    load_best(job, state)
     finish(job, events)
 
 
@@ -224,16 +225,19 @@ def validate(job: Job) -> dict[str, float]:
 
 
 def keep_best(job: Job, state: State) -> None:
-    """Store the weights just validated."""
-    checkpoint.save(
-        job.folder / "checkpoints", state.step, job.judged.state_dict(),
-        {"epoch": state.epoch + 1, "select": state.best}, name="best",
-    )  # fmt: skip
+    """Store the weights just validated under the number of their epoch; those before them go when they are safe."""
+    folder, epoch = job.folder / "checkpoints", state.epoch + 1
+    kept = checkpoint.save(
+        folder, state.step, job.judged.state_dict(), {"epoch": epoch, "select": state.best}, name=f"best-{epoch:06d}"
+    )
+    for old in folder.glob("best-*"):
+        if old != kept:
+            shutil.rmtree(old, ignore_errors=True)
 
 
-def load_best(job: Job) -> None:
+def load_best(job: Job, state: State) -> None:
     """Bring the best weights back into the judged classifier."""
-    tensors, values = checkpoint.load(job.folder / "checkpoints" / "best")
+    tensors, values = checkpoint.load(job.folder / "checkpoints" / f"best-{state.best_epoch:06d}")
     job.judged.load_state_dict(tensors)
     say(f"best validation in epoch {values['epoch']}")
 
