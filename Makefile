@@ -27,7 +27,7 @@ lint: setup
 	$(PY) -m mypy
 
 test: lint
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto
 
 # Peers are measured in an environment of their own; results are written to benchmarks/results.
 bench: setup

@@ -20,10 +20,12 @@ def save(
 ) -> Path:
     """Write checkpoints/step-<step> (or <name>): temporary name, fsync, manifest, rename; older steps are removed.
 
-    Two steps are kept, so that a damaged last one leaves the one before it.
+    Two steps are kept, so that a damaged last one leaves the one before it. What a killed writer left is removed.
     """
     from safetensors.torch import save_file
 
+    for left in folder.glob(".*.tmp"):
+        shutil.rmtree(left, ignore_errors=True)
     target = folder / (name or f"step-{step:09d}")
     own = {k: v.detach().to("cpu", copy=True).contiguous() for k, v in tensors.items()}
     with new_folder(target) as temporary:
@@ -54,11 +56,16 @@ def load(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
 
 
 def load_latest(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
-    """The newest whole checkpoint (by step, not by clock), None if there is none; damaged ones are named and passed."""
+    """The newest whole checkpoint (by step, not by clock), None if there is none; damaged ones are named and passed.
+
+    DataError for one of a version not known here: it is whole, and what it says is not to be trained over.
+    """
     for candidate in sorted(folder.glob("step-*"), reverse=True):
         try:
             return load(candidate)
         except DataError as error:
+            if error.code == "version":
+                raise
             warn(f"checkpoint {candidate.name} is damaged ({error.message}); going back to the one before it")
     return None
 

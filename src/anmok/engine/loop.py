@@ -105,13 +105,15 @@ def fit(
             for batch in batches.epoch(state.epoch, state.batch):
                 state.lr = set_lr(optimizer, factor(course.schedule, state.step, total, per_epoch, state.val_losses))
                 images = runtime.sum(len(batch))
-                for micro, last in micro_batches(batch, course.accumulate):
+                # Parts of two images at least, as one has no batch statistics; no part where every image was rejected.
+                for micro, last in micro_batches(batch, course.accumulate, least=2) if images else ():
                     with runtime.sync(learner, when=last):
                         with runtime.autocast():
                             outcome = learner(runtime.to_device(micro))
-                        runtime.backward(outcome.loss * (len(micro) / max(images, 1)))  # every image weighs the same
+                        runtime.backward(outcome.loss * (len(micro) / images))  # every image weighs the same
                     totals.add(outcome, len(micro))
-                runtime.update(optimizer, course.clip)
+                if images:
+                    runtime.update(optimizer, course.clip)
                 if average is not None:
                     average.update(module)
                 state.step, state.batch = state.step + 1, state.batch + 1
@@ -156,10 +158,7 @@ class Totals:
         state.wait += self.batches.wait_s - self.waited
         self.restart()
         if not math.isfinite(state.loss):
-            raise DataError(
-                f"the loss is not finite at step {state.step}.",
-                remedy="Lower --optim.lr, or set --optim.clip 1; the last checkpoint is from before.", code="nan-loss",
-            )  # fmt: skip
+            raise _not_finite(f"step {state.step}")
 
     def text(self) -> str:
         """Loss and speed, read from the device at most once a second."""
@@ -171,11 +170,20 @@ class Totals:
         return self._text
 
 
+def _not_finite(where: str) -> DataError:
+    return DataError(
+        f"the loss is not finite at {where}.",
+        remedy="Lower --optim.lr, or set --optim.clip 1; the last checkpoint is from before.", code="nan-loss",
+    )  # fmt: skip
+
+
 def _end_epoch(state: State, course: Course, hooks: Hooks, events: Events) -> None:
     """Validate, log, keep the best, decide about stopping, and close the epoch's books."""
     images = max(1, state.images)
     loss, speed = state.loss / images, state.images / max(1e-9, state.seconds)
     val = dict(hooks.validate())
+    if not all(math.isfinite(v) for v in val.values()):
+        raise _not_finite(f"validation of epoch {state.epoch + 1}")
     select = val.pop("select", -loss)
     events.log(
         "epoch", epoch=state.epoch + 1, step=state.step, loss=loss, accuracy=state.correct / images, lr=state.lr,

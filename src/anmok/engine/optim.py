@@ -12,14 +12,13 @@ from anmok.engine.config import OptimConfig
 from anmok.engine.muon import Muon
 
 LR = {"sgd": 0.05, "adam": 1e-3, "adamw": 1e-3, "muon": 0.02}
+NO_DECAY = ("pos_embed", "cls_token", "reg_token", "dist_token", "relative_position_bias")
 WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 0.05, "muon": 0.01}
 
 
 def decays(name: str, parameter: torch.Tensor) -> bool:
     """Whether weight decay applies: to matrices and kernels, not to biases, norms, tokens and position embeddings."""
-    return parameter.ndim > 1 and not any(
-        part in name for part in ("pos_embed", "cls_token", "reg_token", "dist_token")
-    )
+    return parameter.ndim > 1 and not any(part in name for part in NO_DECAY)
 
 
 def build_optimizer(module: nn.Module, config: OptimConfig, dtype: str = "fp32") -> torch.optim.Optimizer:
@@ -51,8 +50,8 @@ def _muon(
     named: list[tuple[str, nn.Parameter]], config: OptimConfig, lr: float, decay: float, dtype: torch.dtype
 ) -> Muon:
     """Muon for hidden matrices and kernels; AdamW for the first, the last, depth-wise ones and all the rest."""
-    matrices = [n for n, p in named if decays(n, p)]
-    hidden = {n for n, p in named if n in matrices[1:-1] and p.shape[1] > 1}
+    matrices = [(n, p) for n, p in named if decays(n, p)]
+    hidden = {n for n, p in matrices[1:-1] if p.shape[1] > 1}
     parts = [
         ([p for n, p in named if n in hidden], lr, decay, True),
         ([p for n, p in named if n not in hidden and decays(n, p)], config.aux_lr, decay, False),

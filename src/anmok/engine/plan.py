@@ -58,7 +58,7 @@ def choose(
     fastest = dict.fromkeys(forms, math.inf)
     losses: dict[tuple[str, bool], float] = {}
     trial = copy.deepcopy(learner).train()
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[runtime.device] if runtime.device.type == "cuda" else []):
         for turn in range(rounds + 1):  # in turns, and the best of each: a busy machine slows one form by chance
             for form in forms:
                 seconds, loss = _step(trial, batch, runtime.form(*form), clock)
@@ -66,7 +66,11 @@ def choose(
                 if turn:  # the first turn warms up
                     fastest[form] = min(fastest[form], seconds)
     true = losses[forms[0]]
-    speeds = {f: len(batch) / s for f, s in fastest.items() if abs(losses[f] - true) <= STRAY * max(1e-3, abs(true))}
+    speeds = {
+        form: len(batch) / seconds
+        for form, seconds in fastest.items()
+        if form == forms[0] or abs(losses[form] - true) <= STRAY * max(1e-3, abs(true))
+    }
     best = max(speeds, key=lambda form: speeds[form])
     timings = {f"{d}{' channels_last' if c else ''}": round(v, 2) for (d, c), v in speeds.items()}
     return Plan(*best, runtime.threads, 1 / speeds[best], timings, machine)
@@ -95,13 +99,18 @@ def _step(trial: nn.Module, batch: Batch, runtime: Runtime, clock: Callable[[], 
     data = runtime.to_device(batch)
     trial = runtime.place(trial)
     torch.manual_seed(0)  # the caller's generator is forked
+    _wait(runtime)
     began = clock()
     with runtime.autocast():
         outcome = trial(data)
     outcome.loss.backward()
     loss = float(outcome.loss.detach())
-    if runtime.device.type == "cuda":
-        torch.cuda.synchronize()
+    _wait(runtime)
     seconds = clock() - began
     trial.zero_grad(set_to_none=True)
     return seconds, loss
+
+
+def _wait(runtime: Runtime) -> None:
+    if runtime.device.type == "cuda":
+        torch.cuda.synchronize(runtime.device)

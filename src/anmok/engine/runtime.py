@@ -142,10 +142,13 @@ def pick_device(name: str) -> torch.device:
     return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
 
 
-def micro_batches(batch: Batch, parts: int) -> Iterator[tuple[Batch, bool]]:
-    """A batch in up to `parts` parts, each with whether it is the last."""
+def micro_batches(batch: Batch, parts: int, least: int = 1) -> Iterator[tuple[Batch, bool]]:
+    """A batch in up to `parts` parts that differ by one image at most, each with whether it is the last.
+
+    least: images that a part has at least, if the batch has them.
+    """
     n = len(batch)
-    size = max(1, -(-n // parts))
-    for low in range(0, max(n, 1), size):
-        part = Batch(batch.images[low : low + size], batch.targets[low : low + size], batch.ids[low : low + size])
-        yield part, low + size >= n
+    parts = max(1, min(parts, n // least))
+    for k in range(parts):
+        rows = slice(k * n // parts, (k + 1) * n // parts)
+        yield Batch(batch.images[rows], batch.targets[rows], batch.ids[rows]), k + 1 == parts
