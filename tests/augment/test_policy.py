@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.datasets import load_sample_image
 
 from anmok.augment.config import AugmentConfig
 from anmok.augment.host import augment_into
@@ -91,6 +92,24 @@ def test_colour_equals_torchvisions(seed: int) -> None:
     expected = functional.adjust_contrast(expected, float(drawn.contrast[0]))
     expected = functional.adjust_saturation(expected, float(drawn.saturation[0]))
     assert np.abs(out.astype(int) - np.asarray(expected)).mean() <= 1.0
+
+
+@pytest.mark.parametrize("size", [32, 128, 224])
+def test_a_shrinking_crop_equals_pillows_antialiased_resize(size: int) -> None:
+    image = load_sample_image("china.jpg")
+    height, width = image.shape[:2]
+    drawn = Policy(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3)).draw([f"{i}.jpg" for i in range(12)], epoch=0, seed=0)
+    differences = []
+    for index in range(len(drawn)):
+        (sx, _, left), (_, sy, top) = drawn.matrix(index, height, width, size)
+        left, top = left + 0.5 - sx / 2, top + 0.5 - sy / 2
+        box = (max(0, left), max(0, top), min(width, left + size * sx), min(height, top + size * sy))
+        expected = np.asarray(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR, box=box))
+        out = np.empty((size, size, 3), np.uint8)
+        augment_into(out, image, drawn, (0, 0, 0), index)
+        differences.append(np.abs(out.astype(int) - expected).mean())
+    assert np.mean(differences) <= 1.0
+    assert np.max(differences) <= 2.0
 
 
 def test_shrinking_does_not_alias() -> None:

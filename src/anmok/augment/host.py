@@ -12,9 +12,8 @@ import numpy as np
 from anmok.augment.policy import Params
 
 _LUMA = np.array([0.299, 0.587, 0.114])
-
-
-SHRINK = 1.15  # source pixels a pixel of the output, above which an axis would alias
+ALIAS = 1.15  # source pixels an output pixel, above which an axis is smoothed before it is sampled
+FAR = 2.25  # and above which three taps are too few: the axis is first averaged down to two
 
 
 def augment_into(out: np.ndarray, image: np.ndarray, params: Params, fill: tuple[float, ...], index: int = 0) -> None:
@@ -24,17 +23,9 @@ def augment_into(out: np.ndarray, image: np.ndarray, params: Params, fill: tuple
     """
     import cv2
 
-    size, channels = out.shape[0], image.shape[2]
-    height, width = image.shape[:2]
+    size, (height, width, channels) = out.shape[0], image.shape
     matrix = params.matrix(index, height, width, size)
-    # A warp samples four neighbours: along an axis that shrinks more than a little, an averaging resize goes first.
-    step_x, step_y = (math.hypot(row[0], row[1]) for row in matrix.tolist())
-    new = (_shrunk(width, step_x), _shrunk(height, step_y))
-    if new != (width, height):
-        image = cv2.resize(image, new, interpolation=cv2.INTER_AREA).reshape(new[1], new[0], channels)
-        scale = np.array([[new[0] / width], [new[1] / height]])
-        matrix[:, :2] *= scale
-        matrix[:, 2:] = (matrix[:, 2:] + 0.5) * scale - 0.5
+    image = _antialiased(image, matrix)
     if channels == 3:  # four channels warp to the same pixels in less than half the time of three
         image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
     warped = cv2.warpAffine(
@@ -47,8 +38,29 @@ def augment_into(out: np.ndarray, image: np.ndarray, params: Params, fill: tuple
     _erase(out, params.erase[index], fill)
 
 
-def _shrunk(length: int, step: float) -> int:
-    return max(1, round(length / step)) if step > SHRINK else length
+def _antialiased(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """The image smoothed, and where it shrinks a lot made smaller, so that a warp's four neighbours suffice.
+
+    matrix, source from output, is adjusted in place. Three taps give what lies between output pixels the variance of
+    Pillow's antialiased triangle: (s² − 1) / 6 beyond the warp's own, where s source pixels make one of the output.
+    """
+    import cv2
+
+    height, width, channels = image.shape
+    steps = [math.hypot(row[0], row[1]) for row in matrix.tolist()]  # source pixels an output pixel, along x and y
+    if max(steps) <= ALIAS:
+        return image
+    lengths = (width, height)
+    new = [max(1, round(2 * n / s)) if s > FAR else n for n, s in zip(lengths, steps, strict=True)]
+    if new != [width, height]:
+        image = cv2.resize(image, new, interpolation=cv2.INTER_AREA).reshape(new[1], new[0], channels)
+        scale = np.array([[to / n] for to, n in zip(new, lengths, strict=True)])
+        matrix[:, :2] *= scale
+        matrix[:, 2:] = (matrix[:, 2:] + 0.5) * scale - 0.5
+        steps = [s * to / n for s, to, n in zip(steps, new, lengths, strict=True)]
+    side = [max(0.0, s * s - 1) / 12 for s in steps]
+    taps = [np.array([w, 1 - 2 * w, w], np.float32) for w in side]
+    return cv2.sepFilter2D(image, -1, *taps, borderType=cv2.BORDER_REFLECT_101).reshape(image.shape)
 
 
 def _color_into(out: np.ndarray, image: np.ndarray, params: Params, index: int) -> None:
