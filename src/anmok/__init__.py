@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictions", "Run", "Table", "audit", "evaluate", "load", "open", "split", "train"]
+__all__ = ["Predictions", "Run", "Table", "audit", "color", "evaluate", "load", "open", "preview", "split", "train"]
 
 # Public names and where they live; nothing heavy is imported before it is used.
 _HOME = {
@@ -23,6 +23,7 @@ _HOME = {
     "Table": "anmok.data.table:Table",
     "load": "anmok.stages.load:load",
     "open": "anmok.stages.open:open_",
+    "preview": "anmok.stages.preview:preview",
     "split": "anmok.stages.split:split",
     "train": "anmok.stages.train:train",
 }
@@ -52,14 +53,18 @@ def __getattr__(name: str) -> Any:
         return _find(_HOME[name])
     if name in ("data", "augment"):
         return importlib.import_module(f"anmok.{name}")
+    if name == "color":
+        return importlib.import_module("anmok.augment.color")
     raise AttributeError(f"module 'anmok' has no attribute {name!r}")
 
 
 if TYPE_CHECKING:
+    from anmok.augment import color
     from anmok.core.types import Predictions
     from anmok.data.table import Table
     from anmok.stages.load import load
     from anmok.stages.open import open_ as open
+    from anmok.stages.preview import preview
     from anmok.stages.run import Run
     from anmok.stages.split import split
     from anmok.stages.train import train

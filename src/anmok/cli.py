@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
-from anmok.core.errors import AnmokError
+from anmok.core.errors import AnmokError, nearest
 
 COMMANDS = {
     "audit": "Look at every image: what is there, what is wrong with it.",
+    "preview": "See what a preparation and an augmentation do to some of the images.",
     "split": "Divide images into train, val and test, or folds.",
     "train": "Train a classifier: images in, a run folder with model and report out.",
     "evaluate": "Evaluate a run on its own, untouched test split.",
@@ -36,6 +38,22 @@ for number, (name, text) in enumerate(COMMANDS.items()):
     app.command(f"anmok.commands:{name}", name=name, help=text, sort_key=number)
 
 
+def explain(error: CycloptsError) -> str:
+    """What is wrong with a call, in our words where cyclopts' would not help."""
+    if isinstance(error, UnknownOptionError):
+        asked = (error.token.keyword or error.token.value).partition("=")[0].lstrip("-")
+        texts = {a.names[0].lstrip("-"): a.parameter.help or "" for a in error.argument_collection if a.names}
+        names = {name.lstrip("-") for a in error.argument_collection for name in a.names if "no-" not in name}
+        near = nearest(asked, sorted(names), n=2)
+        if len(asked) > 3:  # 'learning-rate': the options that speak of it
+            near += [n for n, text in texts.items() if asked.replace("-", " ") in text.lower() and n not in near][:2]
+        hint = f" Did you mean {', '.join(f'--{name}' for name in near)}?" if near else " --help lists the options."
+        return f"Unknown option: --{asked}.{hint}"
+    if isinstance(error, UnusedCliTokensError):
+        return f"unexpected argument: {' '.join(error.unused_tokens or [])}."
+    return str(error)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every error of ours is one line on standard error and its exit code."""
     try:
@@ -44,7 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"error [{error.code}] {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except CycloptsError as error:
-        print(f"error [usage] {error}", file=sys.stderr)
+        print(f"error [usage] {explain(error)}", file=sys.stderr)
         raise SystemExit(2) from None
+    except BrokenPipeError:  # whoever read us has heard enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         raise SystemExit(5) from None

@@ -14,6 +14,8 @@ from cyclopts import Group, Parameter
 
 from anmok.core.config import Config, Leaf, leaves
 from anmok.stages.config import AuditTree, SourceConfig, TrainConfig
+from anmok.stages.predict_settings import PredictTree
+from anmok.stages.preview_settings import PreviewTree
 
 
 def leaf_parameter(leaf: Leaf) -> inspect.Parameter:
@@ -103,23 +105,28 @@ def evaluate(
     from anmok.stages.report import show
 
     show(stage(run, split=split, out=out))
+    if run.is_dir():
+        print(out or run / ("report.html" if split == "val" else f"report-{split}.html"))
 
 
+@with_tree(PredictTree)
 def predict(
     model: Path, source: str, /, *, out: Out = None,
     top_k: Annotated[int | None, Parameter(help="Columns with the k best labels.")] = None,
     sort_into: Annotated[Path | None, Parameter(help="Copy each image into a folder named by its label.")] = None,
     template: Annotated[Path | None, Parameter(help="A sample submission to fill in.")] = None,
-    batch_size: int = 32, threads: int | None = None, device: str = "cpu",
+    batch_size: int = 32, threads: int | None = None, device: str = "cpu", settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Predict images with a run or a model folder, into a .csv or .parquet file."""
     from anmok.stages.predict import predict as stage
 
     predictions = stage(
         model, source, out=out, top_k=top_k, sort_into=sort_into, template=template, batch_size=batch_size,
-        threads=threads, device=device,
+        threads=threads, device=device, layers=(settings,),
     )  # fmt: skip
     print(out if out else predictions)
+    if sort_into:
+        print(sort_into)
 
 
 @with_tree(SourceConfig)
@@ -129,6 +136,8 @@ def split(
     val: Annotated[float | None, Parameter(help="Share for validation.")] = None,
     folds: Annotated[int | None, Parameter(help="Folds over all that is not test.")] = None,
     seed: Annotated[int | None, Parameter(help="Seed of the draw.")] = None,
+    audit: Annotated[Path | None, Parameter(help="An audit of the source, whose decisions are carried out.")] = None,
+    drop: Annotated[str | None, Parameter(help="Kinds of findings to drop, as in unreadable,exact-duplicate.")] = None,
     config: File = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Divide images into train, val and test (or folds): stratified, identical files kept together."""
@@ -136,20 +145,46 @@ def split(
 
     short = {"test": test, "val": val, "folds": folds, "seed": seed}
     settings |= {f"split.{k}": v for k, v in short.items() if v is not None}
-    print(stage(source, out=out, config=config, layers=(settings,)))
+    kinds = tuple(kind.strip() for kind in (drop or "").split(",") if kind.strip())
+    print(stage(source, out=out, audit=audit, drop=kinds, config=config, layers=(settings,)))
 
 
 @with_tree(AuditTree)
-def audit(source: str, /, *, out: Out = None, config: File = None, settings: dict[str, Any]) -> None:
+def audit(
+    source: str, /, *, out: Out = None, config: File = None,
+    suspect_labels: Annotated[bool, Parameter(help="Judge the labels too, by models made in folds.")] = False,
+    predictions: Annotated[
+        Path | None, Parameter(help="Judge the labels by this run's or file's predictions instead.")
+    ] = None,
+    threads: int | None = None, settings: dict[str, Any],
+) -> None:  # fmt: skip
     """Look at every image: what is there, what is wrong with it. Exit 3 if training on it would be unsafe."""
     from anmok.stages.audit import audit as stage
     from anmok.stages.audit import unsafe
 
-    result = stage(source, out=out, config=config, layers=(settings,))
+    result = stage(
+        source, out=out, config=config, layers=(settings,), threads=threads, suspect_labels=suspect_labels,
+        predictions=predictions,
+    )  # fmt: skip
     print(result)
+    if out is not None:
+        print(f"{out}/report.html")
     if reason := unsafe(result):
         print(f"unsafe to train on: {reason}", file=sys.stderr)
         raise SystemExit(3)
+
+
+@with_tree(PreviewTree)
+def preview(
+    source: str, /, *,
+    out: Annotated[Path, Parameter(name="--out", help="The .png, .webp or .jpg to write; must not exist yet.")],
+    config: File = None, settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """See what a preparation and an augmentation do to some of the images, on one sheet."""
+    from anmok.stages.preview import preview as stage
+
+    stage(source, out, config=config, layers=(settings,))
+    print(out)
 
 
 def doctor() -> None:
@@ -172,7 +207,10 @@ def demo(
 
 
 def convert(
-    file: Path, /, *, out: Annotated[Path, Parameter(name="--out", help="The .safetensors file to write.")],
+    file: Path, /, *,
+    out: Annotated[
+        Path | None, Parameter(name="--out", help="The .safetensors file to write; default: beside the file.")
+    ] = None,
     trust: Annotated[bool, Parameter(help="Read the pickle, in a process of its own.", negative="")] = False,
 ) -> None:  # fmt: skip
     """Turn pickled weights (.pth, .pt, .bin) from a source you trust into .safetensors."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 import bad_images as bad
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from anmok.audit.scan import MEASURES, moments, normalization, scan
+from anmok.audit.measure import MEASURES
+from anmok.audit.scan import BLOCK, CHUNK, normalization, scan
 from anmok.data.decode import decode
 from anmok.data.sources import open_table
 from anmok.data.storage import Storage
@@ -26,13 +28,6 @@ def photos(tmp_path: Path) -> Table:
     return open_table(tmp_path)
 
 
-def test_moments_by_numpy() -> None:
-    pixels = bad.photo(31, 17)
-    mean, std = moments(pixels)
-    np.testing.assert_allclose(mean, (pixels / 255).mean((0, 1)), rtol=1e-12)
-    np.testing.assert_allclose(std, (pixels / 255).std((0, 1)), rtol=1e-9)
-
-
 def test_one_row_an_image_with_every_measure(photos: Table) -> None:
     images = scan(photos).images
     assert images.columns == ["id", "image", *MEASURES]
@@ -44,6 +39,11 @@ def test_one_row_an_image_with_every_measure(photos: Table) -> None:
     assert (row["format"], row["mode"], row["bits"], row["channels"]) == ("png", "RGB", 8, 3)
     assert (row["height"], row["width"]) == pixels.shape[:2]
     assert row["mean_g"] == pytest.approx(pixels[:, :, 1].mean())
+    assert row["mtime"] == (photos.root / row["image"]).stat().st_mtime
+    assert (images["phash"].dtype, images["brightness"].dtype) == (pl.UInt64, pl.Float64)
+    assert (
+        images.select(pl.exclude("jpeg_quality", "fault", "reason", "notes")).null_count().sum_horizontal().item() == 0
+    )
     assert images["fault"].is_null().all()
 
 
@@ -93,3 +93,35 @@ def test_a_file_that_has_gone_is_one_row(photos: Table) -> None:
     row = scan(photos).images.row(3, named=True)
     assert (row["fault"], row["bytes"], row["format"]) == ("io-error", None, None)
     assert "No such file" in row["reason"]
+
+
+def test_a_row_of_parquet_has_no_time_of_its_own(tmp_path: Path) -> None:
+    data = [bad.encode(bad.photo(seed=i), "PNG") for i in range(3)]
+    pl.DataFrame({"image": data, "label": ["a", "b", "a"]}).write_parquet(tmp_path / "set.parquet")
+    images = scan(open_table(tmp_path / "set.parquet")).images
+    assert images["mtime"].null_count() == 3
+    assert images["brightness"].null_count() == 0
+
+
+def test_more_images_than_one_block_keep_their_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("anmok.audit.scan.BLOCK", 70)
+    pixels = [np.full((3, 3, 3), i % 256, np.uint8) for i in range(200)]
+    pl.DataFrame({"image": [bad.encode(p, "BMP") for p in pixels]}).write_parquet(tmp_path / "set.parquet")
+    images = scan(open_table(tmp_path / "set.parquet"), threads=3).images
+    assert (images["mean_r"] * 255).round().to_list() == [i % 256 for i in range(200)]
+    assert CHUNK < BLOCK
+
+
+def test_memory_is_one_row_an_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes and pixels are let go: ten times as many images take a fraction of what only their files would."""
+    data = bad.encode(bad.photo(96, 96), "BMP")
+    monkeypatch.setattr(Storage, "read", lambda self, ref: bytes(bytearray(data)))  # a new copy each time
+    peaks = []
+    for n in (150, 1500):
+        rows = pl.DataFrame({"id": [f"{i}" for i in range(n)], "image": [f"{i}.bmp" for i in range(n)]})
+        table = Table(rows=rows, root=tmp_path, classes=())
+        tracemalloc.start()
+        scan(table, threads=2)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] - peaks[0] < (1500 - 150) * len(data) / 5

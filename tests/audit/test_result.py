@@ -28,7 +28,7 @@ def test_saved_files_have_the_agreed_keys(folder: Path, tmp_path: Path) -> None:
     found = audit(open_table(folder))
     out = found.save(tmp_path / "out")
     summary = json.loads((out / "audit.json").read_text(encoding="utf-8"))
-    assert list(summary) == ["images", "classes", "findings", "normalization", "memory", "seconds"]
+    assert list(summary) == ["images", "classes", "findings", "normalization", "memory", "shortcuts", "seconds"]
     assert (summary["images"], sum(summary["classes"].values())) == (6, 6)
     assert len(summary["normalization"]["mean"]) == len(summary["normalization"]["std"]) == 3
     sizes = summary["memory"]
@@ -38,7 +38,7 @@ def test_saved_files_have_the_agreed_keys(folder: Path, tmp_path: Path) -> None:
     findings = pl.read_parquet(out / "findings.parquet")
     assert findings.columns == ["kind", "ids", "score", "evidence", "decision"]
     assert findings.height == sum(summary["findings"].values())
-    assert {"id", "image", "group", "width", "height"} <= set(found.images.columns)
+    assert {"id", "image", "group", "grey", "width", "height"} <= set(found.images.columns)
 
 
 def test_parts_conclude_as_the_whole_does(folder: Path) -> None:
@@ -47,7 +47,9 @@ def test_parts_conclude_as_the_whole_does(folder: Path) -> None:
     whole, summed = audit(table), conclude(parts, table, AuditConfig())
     assert_frame_equal(whole.images, summed.images)
     assert_frame_equal(whole.findings, summed.findings)
-    assert {**whole.summary, "seconds": 0} == {**summed.summary, "seconds": 0}
+    free = {"ram_free_bytes": 0, "fits": ""}  # changes from moment to moment
+    one, two = ({**s, "seconds": 0, "memory": s["memory"] | free} for s in (whole.summary, summed.summary))
+    assert one == two
 
 
 def test_prints_as_text_and_as_escaped_html(folder: Path) -> None:
@@ -62,8 +64,27 @@ def test_a_set_without_one_readable_image(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"not an image")
     found = audit(open_table(tmp_path))
     assert found.summary["normalization"] == {"mean": None, "std": None}
-    assert found.summary["memory"] == {"files_bytes": 12, "uint8_bytes": 0, "float32_bytes": 0}
+    sizes = found.summary["memory"]
+    assert [sizes[f"{form}_bytes"] for form in ("files", "uint8", "float32", "decoded_256")] == [12, 0, 0, 0]
     assert "unreadable" in repr(found)
+
+
+def test_a_property_that_tells_the_label_is_in_the_summary_and_among_the_findings(tmp_path: Path) -> None:
+    for i in range(40):
+        label, quality = (("cat", 60), ("dog", 90))[i % 2]
+        (tmp_path / label).mkdir(exist_ok=True)
+        (tmp_path / label / f"{i}.jpg").write_bytes(bad.encode(bad.photo(seed=i), "JPEG", quality=quality))
+    found = audit(open_table(tmp_path))
+    tested = {row["property"]: row for row in found.summary["shortcuts"]}
+    assert tested["jpeg_quality"]["score"] == 1
+    assert tested["jpeg_quality"]["chance"] == pytest.approx(0.5, abs=0.05)
+    assert any(text.startswith("jpeg_quality alone tells") for text in found.of("shortcut")["evidence"])
+    json.dumps(found.summary)
+
+
+def test_a_picture_is_grey_by_the_threshold_of_the_finding(folder: Path) -> None:
+    assert not audit(open_table(folder)).images["grey"].any()
+    assert audit(open_table(folder), config=AuditConfig(grey=1)).images["grey"].all()
 
 
 def test_trashnet_has_three_conflicts_and_two_leaks(data_dir: Path) -> None:

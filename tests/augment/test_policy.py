@@ -11,8 +11,6 @@ from anmok.augment.config import AugmentConfig
 from anmok.augment.host import augment_into
 from anmok.augment.mix import mix_batch
 from anmok.augment.policy import NAMED, Policy, build_policy, uniform
-from anmok.augment.preprocess import Preprocess
-from anmok.core.errors import DataError
 
 IDS = [f"{i}.png" for i in range(500)]
 
@@ -146,31 +144,3 @@ def test_mixing_weighs_pixels_and_targets_alike(kind: str) -> None:
     np.testing.assert_array_equal(again, mixed)
     alone = images[:1].copy()
     np.testing.assert_array_equal(mix_batch(alone, targets[:1], policy, (0, 1, 2)), targets[:1])
-
-
-@pytest.mark.parametrize("size", [(100, 160), (160, 100), (64, 64)])
-def test_preprocessing_equals_pillow_and_torchvision(size: tuple[int, int]) -> None:
-    transforms = pytest.importorskip("torchvision.transforms")
-    image = photo(*size)
-    picture = Image.fromarray(image)
-    squash = picture.resize((48, 48), Image.Resampling.BILINEAR)
-    np.testing.assert_array_equal(Preprocess(48).apply(image), np.asarray(squash))
-    crop = transforms.Compose([transforms.Resize(60), transforms.CenterCrop(48)])(picture)
-    mine = Preprocess(48, fit="crop", crop_pct=0.8).apply(image)
-    assert np.abs(mine.astype(int) - np.asarray(crop)).max() <= 1
-    boxed = Preprocess(48, fit="letterbox", background=(9, 9, 9)).apply(image)
-    long, short = 48, round(48 * min(size) / max(size))
-    inner = np.asarray(
-        picture.resize((long, short) if size[1] >= size[0] else (short, long), Image.Resampling.BILINEAR)
-    )
-    top, left = (48 - inner.shape[0]) // 2, (48 - inner.shape[1]) // 2
-    np.testing.assert_array_equal(boxed[top : top + inner.shape[0], left : left + inner.shape[1]], inner)
-    if size[0] != size[1]:
-        assert (boxed[0, 0] == 9).all() or (boxed[0, 0] == inner[0, 0]).all()
-
-
-def test_preprocessing_survives_json() -> None:
-    pre = Preprocess(40, "gray", "crop", 0.9, (0.4,), (0.2,), (1, 2, 3))
-    assert Preprocess.from_dict(pre.to_dict()) == pre
-    with pytest.raises(DataError, match="version"):
-        Preprocess.from_dict({**pre.to_dict(), "version": 99})

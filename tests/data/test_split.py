@@ -185,6 +185,8 @@ def test_row_20_the_same_image_under_two_labels() -> None:
     new = split_table(table)
     assert new.rows["split"].to_list() == [None, None, "train", "val", "test"]
     assert "2 training rows left out, as the same image has another label: 1 pair (0000 = 0001 (a / b))" in said(new)
+    kept = split_table(table, SplitConfig(conflicts="keep"))
+    assert kept.rows["split"].to_list() == ["train", "train", "train", "val", "test"]
     drawn = split_table(made(["a"] * 20 + ["b"] * 20, hash=["x", *map(str, range(38)), "x"]))
     assert drawn.rows["split"].null_count() == 2
     assert "2 rows left out" in said(drawn)

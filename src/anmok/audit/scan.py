@@ -3,43 +3,36 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from anmok.audit.kinds import FAULTS
+from anmok.audit.measure import MEASURES, measure
 from anmok.core.errors import DataError
+from anmok.core.machine import cores
 from anmok.core.progress import bar
-from anmok.data.decode import decode, probe
-from anmok.data.table import Table, content_hash
+from anmok.data.storage import Storage
+from anmok.data.table import Table
 
 if TYPE_CHECKING:
     import polars as pl
 
-SIDE = 128  # pixels are measured on a decode whose short side is at least this, where the format can be scaled
 CHUNK = 64  # images a task
-FAULTS = ("unreadable", "truncated", "empty", "too-large", "unsupported-format", "io-error")
-
-# What the pass measures, and the type of each; a later measurement is one more entry here and in `measure`.
-MEASURES: dict[str, type] = {
-    "bytes": int, "hash": str, "format": str, "width": int, "height": int, "channels": int, "mode": str, "bits": int,
-    "alpha": bool, "orientation": int, "icc": bool, "animated": bool, "frames": int,
-    "mean_r": float, "mean_g": float, "mean_b": float, "std_r": float, "std_g": float, "std_b": float,
-    "fault": str, "reason": str, "notes": str,
-}  # fmt: skip
+BLOCK = 4096  # rows a part of the frame
 
 
 @dataclass(frozen=True, eq=False)
 class Scan:
     """One row of measurements an image, and the seconds the pass took.  Parts add up: scan(a) + scan(b).
 
-    images: id, image, and the columns of MEASURES; width, height as decoded; mean, std of sRGB in [0, 1] (population
-    std); fault: kind of the ImageError where the image cannot be used, with its reason.  Null: not measured.
+    images: id, image, and the columns of MEASURES.  bytes, hash: of the file; mtime: seconds since 1970, where the
+    image is a file of its own; format to frames: see ImageInfo; jpeg_quality: see jpeg_quality.py; brightness to std_b:
+    see pixels.py; phash …: see hashes.py; fault: kind of the ImageError where the image cannot be used, with its
+    reason; notes: what decoding said.  Null: not measured.
     """
 
     images: pl.DataFrame
@@ -51,79 +44,60 @@ class Scan:
 
 def scan(table: Table, *, threads: int | None = None) -> Scan:
     """Measure every image of a table, in its order.  It never stops for a bad file; memory is one row an image."""
+    import cv2
     import polars as pl
 
     start = time.perf_counter()
-    references = list(zip(table.rows["id"].to_list(), table.rows["image"].to_list(), strict=True))
-    schema = {"id": str, "image": str, **MEASURES}
-    parts = [pl.DataFrame([], schema=schema)]
-    chunks = [references[i : i + CHUNK] for i in range(0, len(references), CHUNK)]
-    threads = threads or _threads()
-    with bar("audit", len(references)) as progress, ThreadPoolExecutor(threads) as pool:
-        for rows in _in_order(pool, table, chunks, ahead=2 * threads):
-            parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
-            progress.advance(len(rows))
+    cv2.setNumThreads(1)  # the threads are ours; OpenCV's own would fight them
+    schema = {"id": pl.String, "image": pl.String} | {name: getattr(pl, kind) for name, kind in MEASURES.items()}
+    parts, rows = [pl.DataFrame(schema=schema)], []
+    threads = threads or cores()
+    with bar("audit", len(table)) as progress, ThreadPoolExecutor(threads, thread_name_prefix="anmok-audit") as pool:
+        for chunk in _in_order(pool, table, ahead=2 * threads):
+            rows += chunk
+            if len(rows) >= BLOCK:
+                parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
+                rows = []
+            progress.advance(len(chunk))
+    parts.append(pl.DataFrame(rows, schema=schema, orient="row"))
     return Scan(pl.concat(parts), time.perf_counter() - start)
 
 
-def _in_order(
-    pool: ThreadPoolExecutor, table: Table, chunks: Sequence[list[tuple[str, str]]], ahead: int
-) -> Iterator[list[tuple]]:
-    """Results in order, at most `ahead` chunks in flight."""
+def _in_order(pool: ThreadPoolExecutor, table: Table, ahead: int) -> Iterator[list[tuple]]:
+    """Rows in order, at most `ahead` chunks of them in flight."""
     waiting: deque[Future[list[tuple]]] = deque()
-    for chunk in chunks:
-        waiting.append(pool.submit(_measure_all, table, chunk))
+    for start in range(0, len(table), CHUNK):
+        chunk = table.rows[start : start + CHUNK]
+        references = zip(chunk["id"].to_list(), chunk["image"].to_list(), strict=True)
+        waiting.append(pool.submit(_measure_all, table.storage, list(references)))
         if len(waiting) >= ahead:
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
 
 
-def _measure_all(table: Table, chunk: list[tuple[str, str]]) -> list[tuple]:
+def _measure_all(storage: Storage, references: list[tuple[str, str]]) -> list[tuple]:
     rows = []
-    for name, image in chunk:
+    for name, image in references:
         found: dict[str, Any] = {}
         try:
-            measure(table.storage.read(image), found)
+            data = storage.read(image)
+            found["mtime"] = modified(storage, image)
+            measure(data, found)
         except DataError as error:
             found["fault"] = error.code if error.code in FAULTS else "io-error"
             found["reason"] = f"{error.message} {error.remedy or ''}".rstrip()
-        rows.append((name, image, *(found.get(key) for key in MEASURES)))
+        rows.append((name, image, *map(found.get, MEASURES)))
     return rows
 
 
-def measure(data: bytes, found: dict[str, Any]) -> None:
-    """Fill `found` with the measurements of one image, as far as it can be read.  ImageError where it ends early."""
-    found["bytes"], found["hash"] = len(data), content_hash(data)
-    info = probe(data)
-    for key in (
-        "format",
-        "width",
-        "height",
-        "channels",
-        "mode",
-        "bits",
-        "alpha",
-        "orientation",
-        "icc",
-        "animated",
-        "frames",
-    ):
-        found[key] = getattr(info, key)
-    notes: list[str] = []
-    pixels = decode(data, min_side=SIDE, on_note=notes.append)
-    found["notes"] = "\n".join(notes) or None
-    mean, std = moments(pixels)
-    for i, name in enumerate("rgb"):
-        found[f"mean_{name}"], found[f"std_{name}"] = float(mean[i]), float(std[i])
-
-
-def moments(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(mean, population std) of each channel of uint8[H, W, 3], float64[3] in [0, 1]."""
-    import cv2
-
-    mean, std = cv2.meanStdDev(pixels)
-    return mean[:, 0] / 255, std[:, 0] / 255
+def modified(storage: Storage, image: str) -> float | None:
+    """When an image's file was last written, in seconds since 1970; None for a row or member of something larger."""
+    path = storage.path(image)
+    try:
+        return None if path is None else path.stat().st_mtime
+    except OSError:
+        return None
 
 
 def normalization(images: pl.DataFrame) -> dict[str, list[float] | None]:
@@ -142,7 +116,3 @@ def normalization(images: pl.DataFrame) -> dict[str, list[float] | None]:
         mean.append(round(center, 6))
         std.append(round(math.sqrt(spread), 6))
     return {"mean": mean, "std": std}
-
-
-def _threads() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

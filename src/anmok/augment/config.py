@@ -4,12 +4,25 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from anmok.core.config import Config
 from anmok.core.errors import did_you_mean
 
 POLICIES = ("none", "flip-crop", "light", "medium", "strong")
+Fit = Literal["squash", "crop", "letterbox"]
+Equalize = Literal["none", "global", "luminance", "clahe"]
+Colorspace = Literal["rgb", "bgr", "hsv", "hls", "lab", "luv", "ycrcb", "ycbcr", "xyz"]
+Normalize = Literal["standard", "minmax", "zscore", "none"]
+
+
+def fit_together(channels: str, colorspace: str, normalize: str) -> str:
+    """Why these three settings do not fit together; '' where they do."""
+    if channels == "gray" and colorspace != "rgb":
+        return f"colorspace {colorspace} needs the three channels of rgb, and channels is gray"
+    if normalize in ("minmax", "zscore") and colorspace in ("hsv", "hls"):
+        return f"hue is an angle, so normalize {normalize} has no meaning with colorspace {colorspace}"
+    return ""
 
 
 class PreprocessConfig(Config):
@@ -19,10 +32,23 @@ class PreprocessConfig(Config):
         None, ge=4, le=4096, description="Side of the square the model sees, pixels; default: the model's own."
     )
     channels: Literal["rgb", "gray"] = Field("rgb", description="Colour channels the model sees.")
-    fit: Literal["squash", "crop", "letterbox"] = Field(
-        "squash", description="How a picture becomes a square: squash it, crop its centre, or pad it."
-    )
+    fit: Fit = Field("squash", description="How a picture becomes a square: squash it, crop its centre, or pad it.")
     crop_pct: float = Field(1.0, gt=0.1, le=1, description="With fit=crop: share of the short side that is kept.")
+    equalize: Equalize = Field("none", description="Equalise histograms: each channel's, the luminance's, or CLAHE.")
+    clip_limit: float = Field(
+        2.0, gt=0, le=256, description="With equalize=clahe: how far above its mean a histogram's bin may rise."
+    )
+    tiles: int = Field(8, ge=1, le=64, description="With equalize=clahe: tiles along each side of the image.")
+    colorspace: Colorspace = Field("rgb", description="Colour space the model sees; others train from scratch.")
+    normalize: Normalize = Field(
+        "standard", description="Fixed mean and std; each image's own range or z-score; or [0, 1] as it is."
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> PreprocessConfig:
+        if problem := fit_together(self.channels, self.colorspace, self.normalize):
+            raise ValueError(problem)
+        return self
 
 
 class AugmentConfig(Config):

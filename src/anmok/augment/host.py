@@ -60,7 +60,7 @@ def _antialiased(image: np.ndarray, matrix: np.ndarray) -> np.ndarray:
         steps = [s * to / n for s, to, n in zip(steps, new, lengths, strict=True)]
     side = [max(0.0, s * s - 1) / 12 for s in steps]
     taps = [np.array([w, 1 - 2 * w, w], np.float32) for w in side]
-    return cv2.sepFilter2D(image, -1, *taps, borderType=cv2.BORDER_REFLECT_101).reshape(image.shape)
+    return cv2.sepFilter2D(image, -1, taps[0], taps[1], borderType=cv2.BORDER_REFLECT_101).reshape(image.shape)
 
 
 def _color_into(out: np.ndarray, image: np.ndarray, params: Params, index: int) -> None:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from anmok.core.errors import UsageError, did_you_mean
+from anmok.core.errors import UsageError, did_you_mean, nearest
 
 # Frequent leaves have a short name, the same in every verb.
 SHORT = {
@@ -24,6 +24,8 @@ SHORT = {
     "adapt": "model.adapt",
     "image_size": "preprocess.image_size",
     "channels": "preprocess.channels",
+    "equalize": "preprocess.equalize",
+    "colorspace": "preprocess.colorspace",
     "augment": "augment.policy",
     "loss": "loss.name",
     "split": "split.given",
@@ -167,8 +169,12 @@ def _explain(tree: type[Config], error: ValidationError) -> UsageError:
         reason = reason[:1].lower() + reason[1:]
         hint = ""
         if item["type"] == "literal_error" and isinstance(item["input"], str) and path in known:
-            hint = " " + did_you_mean(item["input"], _choices(known[path].type))
-        parts.append(f"{path or 'configuration'}: {reason}, found {item['input']!r}.{hint}".rstrip())
+            near = nearest(item["input"], _choices(known[path].type))  # the reason lists them all
+            hint = f" Did you mean {', '.join(near)}?" if near else ""
+        found = (
+            "" if isinstance(item["input"], Mapping) else f", found {item['input']!r}"
+        )  # of several settings: no one value
+        parts.append(f"{path or 'configuration'}: {reason}{found}.{hint}".rstrip())
     return UsageError("; ".join(dict.fromkeys(parts)), code="setting")
 
 

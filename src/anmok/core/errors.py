@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
+import re
 from collections.abc import Iterable
+from pathlib import Path
+
+from anmok.core.text import printable
 
 
 class AnmokError(Exception):
@@ -23,7 +28,7 @@ class AnmokError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.message}" if self.where else self.message
-        return f"{head} {self.remedy}" if self.remedy else head
+        return printable(f"{head} {self.remedy}" if self.remedy else head)
 
 
 class UsageError(AnmokError):
@@ -64,9 +69,13 @@ class ImageError(DataError):
 
 
 def nearest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """The up to n known names nearest to `name`, best first; prefixes and parts count as near."""
+    """The up to n known names nearest to `name`, best first.
+
+    Near is also what has the name as its last part ('lr': 'optim.lr'), or holds it.
+    """
     known = list(known)
-    found = difflib.get_close_matches(name, known, n=n, cutoff=0.6)
+    found = [k for k in known if re.split(r"[./]", k)[-1] == name]
+    found += [k for k in difflib.get_close_matches(name, known, n=n, cutoff=0.6) if k not in found]
     found += [k for k in known if k not in found and len(name) > 2 and (k.startswith(name) or name in k)]
     return found[:n]
 
@@ -78,3 +87,15 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if near:
         return f"Did you mean {', '.join(near)}?"
     return f"Known: {', '.join(known)}." if 0 < len(known) <= 12 else ""
+
+
+def near_path(path: Path, most: int = 10_000) -> str:
+    """'Did you mean trashnet? ' for a missing path, by the names in its folder (the first `most`); '' if none is near.
+
+    The space at its end lets another sentence follow.
+    """
+    try:
+        near = nearest(path.name, sorted(os.listdir(path.parent))[:most])  # noqa: PTH208
+    except OSError:
+        return ""
+    return f"Did you mean {', '.join(near)}? " if near else ""

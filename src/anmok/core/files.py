@@ -36,6 +36,18 @@ def disk_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def make_folder(path: Path) -> Path:
+    """Create a folder with its parents, unless it is there.  MachineError (code disk) that says why it cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else str(error)
+        raise MachineError(
+            f"the folder cannot be made ({reason}).", where=str(path), remedy="Choose another --out.", code="disk"
+        ) from error
+    return path
+
+
 def fsync_folder(folder: Path) -> None:
     """Make a rename inside `folder` durable, where the system can."""
     with contextlib.suppress(OSError):
@@ -52,8 +64,8 @@ def write_atomic(path: Path | str, content: bytes | str | Callable[[Path], Any])
     content: bytes, text (UTF-8), or a function that writes the file whose path it is given.
     """
     path = Path(path)
+    make_folder(path.parent)
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         fd, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
         os.close(fd)
         temporary = Path(name)
@@ -94,8 +106,8 @@ def new_folder(path: Path | str) -> Iterator[Path]:
     An existing folder at `path` is replaced in the last moment.
     """
     path = Path(path)
+    make_folder(path.parent)
     with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name[:40]}.", suffix=".tmp"))
         try:
             yield temporary
@@ -157,7 +169,14 @@ def verify_manifest(folder: Path) -> None:
 def must_not_exist(path: Path | str, option: str = "--out") -> Path:
     """The path, after checking that nothing stands there yet."""
     path = Path(path)
-    if path.exists():
+    try:
+        str(path).encode()
+        there = path.exists()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{option}: the name is not valid UTF-8.", where=str(path), code="out") from error
+    except OSError as error:
+        raise UsageError(f"{option}: {os.strerror(error.errno or 0).lower()}.", where=str(path), code="out") from error
+    if there:
         raise UsageError(
             f"{option} {path} exists already.", remedy="Name a new one, or remove it first.", code="exists"
         )
@@ -179,7 +198,7 @@ def locked(folder: Path) -> Iterator[None]:
     """
     import fcntl
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / ".lock"
     with disk_errors(path), path.open("a+") as handle:
         handle.seek(0)

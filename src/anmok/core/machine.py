@@ -83,7 +83,13 @@ def fingerprint() -> dict[str, Any]:
 
 
 def free_memory_bytes() -> int:
-    """Memory that is free now, 1 GiB where the system does not say."""
+    """Memory that can be had now, what the system only borrows for files included; 1 GiB where it does not say."""
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) * 1024
+    except OSError:
+        pass
     if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return 1 << 30
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -11,13 +11,15 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from anmok.core.text import printable
+
 console = Console(stderr=True, soft_wrap=True)
 
 
 def say(text: str, style: str | None = None) -> None:
     """Tell the user one thing, on standard error; text is never read as markup."""
     if not quiet():
-        console.print(text, style=style, markup=False, highlight=False)
+        console.print(printable(text), style=style, markup=False, highlight=False)
 
 
 def warn(text: str) -> None:

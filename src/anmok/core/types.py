@@ -8,6 +8,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
+from anmok.core.text import visible
+
 Task = Literal["binary", "multiclass", "multilabel"]
 
 
@@ -98,8 +100,11 @@ class Predictions:
         ]
 
     def __repr__(self) -> str:
-        lines = [f"Predictions: {len(self)} images, {len(self.classes)} classes ({self.task})"]
-        lines += [f"  {i}: {label or 'unreadable: ' + self.errors.get(i, '')} ({p:.3f})" for i, label, p in self.rows()]
+        images = f"{len(self)} image{'' if len(self) == 1 else 's'}"
+        lines = [f"Predictions: {images}, {len(self.classes)} classes ({self.task})"]
+        for i, label, p in self.rows():
+            text = f"no answer, {self.errors[i]}" if i in self.errors else f"{label or 'none of the classes'} ({p:.3f})"
+            lines.append("  " + visible(f"{i}: {text}"))
         return "\n".join(lines + (["  …"] if len(self) > 10 else []))
 
     def _repr_html_(self) -> str:
@@ -140,7 +145,7 @@ class Evaluation:
         return out
 
     def __repr__(self) -> str:
-        head = f"Evaluation of {self.data['n']} {self.data['split']} images ({self.data['task']})"
+        head = f"Evaluation of {self.data['n']} {(self.data['split'] + ' images').strip()} ({self.data['task']})"
         body = [f"  {name:<20} {text}" for name, text in self.lines()]
         for name, metrics in self.data.get("baselines", {}).items():
             value = metrics["accuracy"]["value"]

@@ -21,16 +21,13 @@ from anmok.augment.config import AugmentConfig
 from anmok.augment.host import augment_into
 from anmok.augment.mix import mix_batch
 from anmok.augment.policy import Params, Policy, build_policy
-from anmok.augment.preprocess import Preprocess
+from anmok.augment.preprocess import MARGIN, Preprocess
 from anmok.core.errors import DataError, ImageError, UsageError, did_you_mean
 from anmok.core.machine import cores, free_memory_bytes
 from anmok.core.pixels import luma
 from anmok.core.types import Batch, Reject
 from anmok.data.decode import decode
 from anmok.data.table import Table
-
-MARGIN = 1.3  # a training image is decoded to at least this many times the model's side, so that crops stay sharp
-
 
 CACHES = ("none", "ram", "auto")
 
@@ -62,35 +59,41 @@ class Loader:
 
     Images are uint8[B, S, S, C]; targets int64[B], or float32[B, K] for multi-label and mixed batches. An image that
     cannot be decoded is left out of its batch and kept in `rejects`; nothing replaces it (a batch may end up empty).
-    `wait_s` sums the seconds the consumer waited for data.
+    `notes` says of which image the colour profile is broken and ignored. `wait_s` sums the seconds the consumer waited
+    for data.
 
     policy: what training draws, None for the deterministic preprocessing. rank, world: this process takes its share of
-    every global batch. on_reject is called once for each rejected image.
+    every global batch. on_reject is called once for each rejected image; on_note(id, text) for each note, from the
+    thread that reads the image.
     """
 
     def __init__(
         self, table: Table, *, preprocess: Preprocess, batch_size: int, policy: Policy | None = None,
         shuffle: bool = False, drop_last: bool = False, seed: int = 0, threads: int | None = None, cache: str = "none",
         allow_truncated: bool = False, rank: int = 0, world: int = 1, prefetch: int = 3,
-        on_reject: Callable[[Reject], None] | None = None,
+        on_reject: Callable[[Reject], None] | None = None, on_note: Callable[[str, str], None] | None = None,
     ):  # fmt: skip
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, found {batch_size}.", code="setting")
+        if threads is not None and threads < 1:
+            raise UsageError(f"threads must be at least 1, found {threads}.", code="setting")
         if cache not in CACHES:
             raise UsageError(f"no such cache: {cache}. {did_you_mean(cache, CACHES)}".strip(), code="setting")
         if not len(table):
             raise DataError("there are no images to load.", code="empty-table")
         self.table, self.preprocess, self.seed, self.prefetch = table, preprocess, seed, prefetch
         self.policy = None if policy is None or policy.neutral else policy
-        self.shuffle, self.rank, self.world, self.on_reject = shuffle, rank, world, on_reject
+        self.shuffle, self.rank, self.world, self.on_reject, self.on_note = shuffle, rank, world, on_reject, on_note
         self.bounds = batch_bounds(len(table), batch_size, drop_last, join_single=shuffle, world=world)
         self.threads = threads or cores()
         self.rejects: dict[str, Reject] = {}
+        self.notes: dict[str, str] = {}
         self.wait_s = 0.0
         self._ids: list[str] = table.rows["id"].to_list()
         self._images: list[str] = table.rows["image"].to_list()
         self._targets = table.targets()
         self._fill = tuple(preprocess.background) if preprocess.depth == 3 else (luma(preprocess.background),)
+        # A training image is decoded to at least MARGIN times the model's side, so that crops stay sharp.
         min_side = None if self.policy is None else round(preprocess.image_size * MARGIN)
         self._decode = partial(
             decode, channels=preprocess.channels, background=preprocess.background, allow_truncated=allow_truncated,
@@ -99,7 +102,7 @@ class Loader:
         self._cache: dict[int, np.ndarray] = {}
         self._cache_left = 0 if cache == "none" else free_memory_bytes() // 4
         self._cache_lock = threading.Lock()
-        self._fitted = preprocess if self.policy is None else training_frame(preprocess, self.policy)
+        self._frame = None if self.policy is None else training_frame(preprocess, self.policy)
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -148,15 +151,15 @@ class Loader:
             try:
                 self._fill_one(out[i], row, params, i)
             except ImageError as error:
-                rejects.append(Reject(self._ids[row], error.code, error.message))
+                reason = f"{error.message} {error.remedy}" if error.remedy else error.message
+                rejects.append(Reject(self._ids[row], error.code, reason))
         return rejects
 
     def _fill_one(self, out: np.ndarray, row: int, params: Params | None, index: int) -> None:
         image = self._cache.get(row)
         if image is None:
-            image = self._decode(self.table.storage.read(self._images[row]))
-            if self._fitted is not None:
-                image = self._fitted.apply(image)
+            image = self._decode(self.table.storage.read(self._images[row]), on_note=partial(self._note, row))
+            image = self.preprocess.apply(image) if self.policy is None else self._prepare(image)
             with self._cache_lock:
                 if self._cache_left > image.nbytes:
                     self._cache_left -= image.nbytes
@@ -165,6 +168,21 @@ class Loader:
             out[:] = image
         else:
             augment_into(out, image, params, self._fill, index)
+            if self.preprocess.finishes and not (self.policy and self.policy.mixes):
+                out[:] = self.preprocess.finish(out)
+
+    def _prepare(self, image: np.ndarray) -> np.ndarray:
+        """What stands before the augmentation."""
+        image = self.preprocess.prepare(image)
+        return image if self._frame is None else self.preprocess.square(image, self._frame)
+
+    def _note(self, row: int, text: str) -> None:
+        """Keep what a reader of the picture should know: a broken colour profile; the rest is for the audit."""
+        identity = self._ids[row]
+        if text.startswith("bad-profile") and identity not in self.notes:
+            self.notes[identity] = text
+            if self.on_note:
+                self.on_note(identity, text)
 
     def _collect(
         self, epoch: int, step: int, rows: np.ndarray, params: Params | None, out: np.ndarray,
@@ -186,17 +204,19 @@ class Loader:
         if self.policy is not None and self.policy.mixes:
             soft = targets if targets.ndim == 2 else one_hot(targets, len(self.table.classes))
             targets = mix_batch(out, soft, self.policy, (self.seed, epoch, step * self.world + self.rank))
+            if self.preprocess.finishes:  # only now: half of one hue and half of another is a third
+                out = self.preprocess.finish(out)
         return Batch(out, targets, [self._ids[r] for r in rows])
 
 
-def training_frame(preprocess: Preprocess, policy: Policy) -> Preprocess | None:
-    """What squares a training image before it is augmented; None where the policy's own crop does.
+def training_frame(preprocess: Preprocess, policy: Policy) -> int | None:
+    """Side of the square that a training image becomes before it is augmented; None where the policy's crop does it.
 
     Without it a model that is to see padded or cropped squares would learn from squashed ones.
     """
     if preprocess.fit == "squash" or (preprocess.fit == "crop" and policy.ratio is not None):
         return None
-    return replace(preprocess, image_size=round(preprocess.image_size * MARGIN))
+    return round(preprocess.image_size * MARGIN)
 
 
 def one_hot(targets: np.ndarray, k: int) -> np.ndarray:

@@ -46,6 +46,13 @@ def difference(old: Table, new: Table) -> str:
     return "\n".join([*lines, f"classes: {classes}"] if classes else lines)
 
 
+def changes(table: Table) -> str:
+    """What became of a table's images since their contents were hashed, as `difference` says it; reads them again."""
+    import polars as pl
+
+    return difference(table, table._with(rows=table.rows.with_columns(pl.lit(None, pl.String).alias("hash"))))
+
+
 def class_difference(old: Sequence[str], new: Sequence[str]) -> str:
     """How two class lists differ, in words; '' where they are the same in the same order."""
     if list(old) == list(new):

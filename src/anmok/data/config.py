@@ -41,7 +41,10 @@ class DataConfig(Config):
     )
     allow_links: bool = Field(default=False, description="Follow links and paths that lead outside the root.")
     allow_truncated: bool = Field(default=False, description="Use JPEGs that end early, as far as they go.")
-    allow_unlabelled: bool = Field(default=False, description="A blank label means 'not labelled' instead of an error.")
+    allow_unlabelled: bool = Field(
+        default=False,
+        description="A blank label, or a place beside the class folders, means 'not labelled' instead of a fault.",
+    )
     drop_empty: bool = Field(default=False, description="Leave out class folders without images instead of failing.")
     max_rejects: float = Field(default=0.01, ge=0, le=1, description="Largest share of missing or unusable images.")
     cache: Literal["auto", "none", "ram"] = Field(default="auto", description="Where decoded pixels are kept.")
@@ -62,6 +65,9 @@ class SplitConfig(Config):
 
     given: Literal["honour", "strict", "ignore"] = Field(
         default="honour", description="A split that the source gives: honour it, fail if it leaks, or ignore it."
+    )
+    conflicts: Literal["leave-out", "keep"] = Field(
+        default="leave-out", description="Images whose bytes stand under two labels: in no split, or as they are."
     )
     test: float = Field(default=0.15, ge=0, lt=1, description="Share of the images held out for the test.")
     val: float = Field(default=0.15, ge=0, lt=1, description="Share of the images for validation.")

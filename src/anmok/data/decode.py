@@ -20,6 +20,7 @@ from anmok.data.header import MAX_PIXELS, ImageInfo, check_size
 from anmok.data.jpeg import decode_jpeg, read_header
 from anmok.data.raster import Raster, decode_raster, from_pillow, probe_raster
 from anmok.data.sniff import HEAD, REFUSED, sniff
+from anmok.data.storage import reason_of
 
 __all__ = ["MAX_PIXELS", "ImageInfo", "decode", "probe", "to_rgb"]
 
@@ -122,8 +123,7 @@ def _read(path: str | os.PathLike[str]) -> bytes:
         with open(path, "rb") as handle:  # noqa: PTH123 - a str, bytes that are no Unicode included
             return handle.read()
     except OSError as error:
-        reason = os.strerror(error.errno) if error.errno else str(error)
-        raise ImageError(f"cannot be read ({reason}).", where=os.fspath(path), code="io-error") from error
+        raise ImageError(f"cannot be read: {reason_of(error)}.", where=os.fspath(path), code="io-error") from error
 
 
 def _from_array(image: np.ndarray) -> Raster:

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from anmok.core.errors import DataError, UsageError
+from anmok.core.text import visible
 from anmok.core.types import Reject
 from anmok.data.columns import IMAGE, Columns, choose_columns
 from anmok.data.config import DataConfig, LabelsConfig
 from anmok.data.named_files import Finder
 from anmok.data.rows import assemble, identifier, split_column, split_of
-from anmok.data.show import visible
 from anmok.data.storage import file_reference
 from anmok.data.table import Table, named
 

@@ -83,12 +83,14 @@ def _lay_out(
         labelled = len(part) > depth + 1
         if (by_split and split is None) or not (labelled or by_split):
             astray.append(name)
+            if config.allow_unlabelled:
+                rows.append((name, reference, None, None))
             continue
         nested += len(part) > depth + 2
         rows.append((name, reference, text_of(part[depth]) if labelled else None, split))
-    if astray:
-        for name in astray:
-            found.rejects.append(Reject(file_reference(name), "unlabelled", "beside the class folders, not in one"))
+    if not config.allow_unlabelled:
+        reason = "beside the class folders, not in one (--data.allow-unlabelled takes it without a label)"
+        found.rejects += [Reject(file_reference(name), "unlabelled", reason) for name in astray]
     if nested:
         notes.append(f"{nested:,} images lie deeper than their class folder; the uppermost folder is the label")
     have = {row[2] for row in rows}

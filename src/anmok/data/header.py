@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from anmok.core.errors import ImageError
 
 MAX_PIXELS = 89_478_485  # an image of this many pixels or more is refused (256 MiB of RGB)
+TRUNCATED_REMEDY = "Fetch it again, or take what is there with --allow-truncated."
 ORIENTATION = 0x0112
 WIDTH, HEIGHT, BITS, STRIPS, SAMPLES, STRIP_SIZES, TILES, TILE_SIZES = 256, 257, 258, 273, 277, 279, 324, 325
 

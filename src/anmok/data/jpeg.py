@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from anmok.core.errors import ImageError
-from anmok.data.header import EXTENSIONS, ImageInfo, check_size, exif_orientation
+from anmok.data.header import EXTENSIONS, TRUNCATED_REMEDY, ImageInfo, check_size, exif_orientation
 from anmok.data.warned import pillow_warnings_kept
 
 _NO_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that stand alone
@@ -134,7 +134,7 @@ def _pixels(
     else:
         ended = data.find(b"\xff\xd9", header.scan) >= 0
     if not ended and not allow_truncated:
-        raise ImageError("the JPEG is cut off.", remedy="Fetch it again, or allow truncated images.", code="truncated")
+        raise ImageError("the JPEG is cut off.", remedy=TRUNCATED_REMEDY, code="truncated")
     try:
         pixels = attempt(data, False)
     except ValueError:

@@ -146,7 +146,7 @@ def _oddities(present: list[str], classes: list[str]) -> list[str]:
     if absent := [name for name in classes if name not in set(present)]:
         notes.append(f"warning: {named(len(absent), 'class', absent)} without images")
     if len(classes) == 1:
-        notes.append(f"warning: only one label ({classes[0]}): nothing to tell apart")
+        notes.append(f"only one label ({classes[0]}): nothing to tell apart")
     return notes
 
 

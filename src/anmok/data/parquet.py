@@ -16,6 +16,7 @@ from anmok.data.folders import files_by_split
 from anmok.data.labels import prepare
 from anmok.data.named_files import Finder
 from anmok.data.rows import assemble
+from anmok.data.saved import refuse_links, require_root
 from anmok.data.storage import bytes_column, escape, read_bytes_column
 from anmok.data.table import METADATA, Table, named
 
@@ -33,14 +34,12 @@ def open_parquet(path: Path, config: DataConfig, labels: LabelsConfig) -> Table:
 
 def _reopen(path: Path, config: DataConfig, labels: LabelsConfig) -> Table:
     """A saved Table; image_root says where its images lie now, labels, task and positive class may be set anew."""
-    table = Table.load(path)
+    table = Table.load(path, links=config.allow_links)
     if config.image_root:
         table = replace(table, root=Path(config.image_root))
-    if not table.root.is_dir():
-        raise DataError(
-            f"its images lie in {table.root}, which is not there.", where=str(path),
-            remedy="Name the folder with --data.image-root.", code="missing-root",
-        )  # fmt: skip
+    require_root(table, str(path), "Name the folder where they lie now with --data.image-root.")
+    if not table.links:
+        refuse_links(table, str(path))
     return relabel(table, config, labels)
 
 
@@ -109,6 +108,8 @@ def _schema(path: Path) -> pa.Schema:
 
     try:
         return pq.read_schema(path)
+    except UnicodeEncodeError as error:
+        raise DataError("Parquet is read from paths in UTF-8 only.", where=str(path), code="io-error") from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"not readable as Parquet ({error}).", where=str(path), code="damaged") from error
 

@@ -173,9 +173,7 @@ def _damaged(kind: str, error: BaseException) -> ImageError:
 
 
 def _truncated(kind: str) -> ImageError:
-    return ImageError(
-        f"the {kind.upper()} is cut off.", remedy="Fetch it again, or allow truncated images.", code="truncated"
-    )
+    return ImageError(f"the {kind.upper()} is cut off.", remedy=header.TRUNCATED_REMEDY, code="truncated")
 
 
 def _orientation(kind: str, image: Any, data: bytes) -> int:

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from anmok.core.errors import DataError, did_you_mean
+from anmok.core.text import visible
 from anmok.core.types import Reject
 from anmok.data.config import DataConfig, LabelsConfig
 from anmok.data.labels import prepare
-from anmok.data.show import visible
 from anmok.data.storage import file_reference
 from anmok.data.table import COLUMNS, Table, named
 
@@ -92,7 +92,7 @@ def assemble(
     notes += [*odd_names(rows["id"]), *ready.notes]
     return Table(
         rows=ready.rows, root=root, classes=ready.classes, task=ready.task, reason=ready.reason,
-        notes=tuple(notes), rejects=rejects,
+        notes=tuple(notes), rejects=rejects, links=config.allow_links,
     )  # fmt: skip
 
 

@@ -6,9 +6,10 @@ import os
 import stat
 from dataclasses import dataclass, field
 
+from anmok.core.text import visible
 from anmok.core.types import Reject
 from anmok.data.sniff import EXTENSIONS, HEAD, REFUSED, REFUSED_EXTENSIONS, sniff
-from anmok.data.storage import file_reference
+from anmok.data.storage import file_reference, reason_of
 
 IGNORED = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "lost+found"})
 # Files that stand beside images and are never opened to see whether they are some.
@@ -153,21 +154,16 @@ def take_unnamed(found: Scan, name: str, reference: str, kind: str | None) -> No
         found.files.append((name, reference))
 
 
-def reason_of(error: OSError) -> str:
-    """What the system said, with its number: 'Permission denied (errno 13)'."""
-    return f"{os.strerror(error.errno)} (errno {error.errno})" if error.errno else str(error)
-
-
 def scan_notes(found: Scan) -> list[str]:
     """What was passed over, in words: how many of each kind, the first few named."""
     from anmok.data.table import named
 
     notes = []
-    kinds: dict[str, list[str]] = {}
+    kinds: dict[tuple[str, str], list[str]] = {}
     for reject in found.rejects:
-        kinds.setdefault(reject.kind, []).append(f"{reject.id}: {reject.reason}")
-    for kind, texts in kinds.items():
-        notes.append(f"warning: {kind}: {named(len(texts), 'path', texts)}")
+        kinds.setdefault((reject.kind, reject.reason), []).append(visible(reject.id))
+    for (kind, reason), names in kinds.items():
+        notes.append(f"warning: {kind}: {named(len(names), 'path', names)}: {reason}")
     if found.hidden:
         notes.append(f"{found.hidden:,} hidden or system files passed over")
     if found.other:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING
 
+from anmok.core.text import visible
 from anmok.data.table import class_counts, split_counts
 
 if TYPE_CHECKING:
@@ -30,11 +31,6 @@ def facts(table: Table) -> list[tuple[str, str]]:
     if table.rejects:
         lines.append(("left out", f"{len(table.rejects):,}"))
     return lines
-
-
-def visible(text: str) -> str:
-    """The text on one line: control characters and undecodable bytes as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text)
 
 
 def as_text(table: Table) -> str:

@@ -7,7 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from anmok.core.errors import DataError, UsageError, did_you_mean
+from anmok.core.errors import DataError, UsageError, near_path
 from anmok.core.progress import say, warn
 from anmok.data.config import DataConfig, LabelsConfig
 from anmok.data.delimited import metadata_files, open_list, open_metadata
@@ -16,7 +16,7 @@ from anmok.data.parquet import open_parquet, open_parquets, relabel
 from anmok.data.rows import assemble, identifier
 from anmok.data.scan import extension, inside, is_hidden
 from anmok.data.sniff import EXTENSIONS, HEAD, REFUSED, sniff
-from anmok.data.storage import file_reference
+from anmok.data.storage import file_reference, reason_of
 from anmok.data.table import Table
 from anmok.data.tars import open_tars
 from anmok.data.zips import open_zip
@@ -42,27 +42,29 @@ def open_table(
     if isinstance(source, Table):
         return relabel(source, config, labels)
     path = Path(source)
-    table = _open_folder(path, config, labels) if path.is_dir() else _open_file(path, config, labels)
+    try:
+        table = _open_folder(path, config, labels) if path.is_dir() else _open_file(path, config, labels)
+    except OSError as error:
+        raise DataError(f"cannot be read: {reason_of(error)}.", where=str(path), code="io-error") from error
     announce(table, str(path))
     return table
 
 
 def announce(table: Table, source: str) -> None:
-    """Say what was opened and every note on it."""
+    """Say what was opened, where its images lie if that is elsewhere, and every note on it."""
     say(f"{source}: {len(table):,} image{'' if len(table) == 1 else 's'}, {table.reason}")
+    if Path(table.root) not in (Path(source), Path(source).parent):
+        say(f"  images in {table.root}")
     for note in table.notes:
         warn(note.removeprefix("warning: ")) if note.startswith("warning: ") else say(f"  {note}")
 
 
 def _open_folder(path: Path, config: DataConfig, labels: LabelsConfig) -> Table:
     """A folder in the form that its content shows: metadata, Parquet, tar, else images in folders."""
-    try:
-        metadata = metadata_files(path)
-        if metadata:
-            return open_metadata(path, metadata, config, labels)
-        files = _listed(path)
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror}).", where=str(path), code="io-error") from error
+    metadata = metadata_files(path)
+    if metadata:
+        return open_metadata(path, metadata, config, labels)
+    files = _listed(path)
     ends = {extension(name) for name in files}
     if not ends & EXTENSIONS:
         for end, opened in (("parquet", open_parquets), ("tar", open_tars)):
@@ -116,13 +118,10 @@ def _open_file(path: Path, config: DataConfig, labels: LabelsConfig) -> Table:
     """A file by its extension and its first bytes."""
     if not path.exists():
         raise UsageError(
-            "no such file or folder.", where=str(path), remedy=f"{_near(path)}Accepted: {FORMS}.", code="source"
+            "no such file or folder.", where=str(path), remedy=f"{near_path(path)}Accepted: {FORMS}.", code="source"
         )
-    try:
-        with path.open("rb") as handle:
-            head = handle.read(512)
-    except OSError as error:
-        raise DataError(f"cannot be read ({error.strerror}).", where=str(path), code="io-error") from error
+    with path.open("rb") as handle:
+        head = handle.read(512)
     end, kind = extension(path.name), sniff(head[:HEAD])
     if head.startswith(b"PAR1"):
         return open_parquet(path, config, labels)
@@ -135,15 +134,6 @@ def _open_file(path: Path, config: DataConfig, labels: LabelsConfig) -> Table:
     if end in LISTS:
         return open_list(path, config, labels)
     raise UsageError("a file of no form that we open.", where=str(path), remedy=f"Accepted: {FORMS}.", code="source")
-
-
-def _near(path: Path) -> str:
-    """The names in the folder of a missing path that are nearest to it."""
-    try:
-        near = did_you_mean(path.name, sorted(os.listdir(path.parent))[:10_000])  # noqa: PTH208
-    except OSError:
-        return ""
-    return f"{near} " if near.startswith("Did") else ""
 
 
 def _one_image(path: Path, config: DataConfig, labels: LabelsConfig) -> Table:

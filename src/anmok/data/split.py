@@ -90,7 +90,7 @@ def _honour(table: Table, config: SplitConfig, given: set[str], notes: list[str]
     leaked = pl.col("id").is_in([pair.second for pair in pairs])
     if "leaked" in table.rows.columns:  # a split of ours, opened again, remembers
         leaked = leaked | pl.col("leaked")
-    bad = conflicting(table)
+    bad = conflicting(table) if config.conflicts == "leave-out" else set()
     out = pl.col("id").is_in(list(bad)) & (pl.col("split") == "train")
     if found := table.rows.filter(out).height:
         about = [p for p in conflicts(table) if {p.first, p.second} & bad]
@@ -132,7 +132,7 @@ def _draw(table: Table, config: SplitConfig, notes: list[str]) -> Table:
     """A split of ours: images under two labels in none of the parts, then test and val (or folds) taken from train."""
     import polars as pl
 
-    bad = conflicting(table)
+    bad = conflicting(table) if config.conflicts == "leave-out" else set()
     if bad:
         notes.append(
             f"warning: {len(bad):,} rows left out, as the same image has two labels: {_pairs(conflicts(table), 'pair')}"

@@ -153,9 +153,13 @@ class Storage:
         return data
 
 
+def reason_of(error: OSError) -> str:
+    """What the system said, with its number: 'Permission denied (errno 13)'."""
+    return f"{os.strerror(error.errno)} (errno {error.errno})" if error.errno else str(error)
+
+
 def _unreadable(reference: str, error: OSError) -> ImageError:
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return ImageError(f"cannot be read ({reason}).", where=reference, code="io-error")
+    return ImageError(f"cannot be read: {reason_of(error)}.", where=reference, code="io-error")
 
 
 def _extent(part: Part) -> tuple[int, int]:

@@ -38,7 +38,7 @@ class Table:
     hash (BLAKE2b-16 hex of the image's bytes; null: not read yet, or unreadable) and every extra column of the source.
     root: what references are relative to; classes: in the order of the model's outputs; reason: why this task;
     parents: fingerprints of the versions before this one; notes: what was done and said;
-    rejects: what the source holds and the table leaves out.
+    rejects: what the source holds and the table leaves out; links: whether images may lie outside the root.
     """
 
     rows: pl.DataFrame
@@ -49,6 +49,7 @@ class Table:
     parents: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     rejects: tuple[Reject, ...] = ()
+    links: bool = False
 
     @cached_property
     def storage(self) -> Storage:
@@ -170,17 +171,23 @@ class Table:
             "parents": table.parents,
             "notes": table.notes,
             "rejects": table.rejects[:1000],
+            "links": table.links,
         }
         content = table.rows.to_arrow()
         meta = {METADATA: json.dumps(about).encode()}
         return write_atomic(path, lambda to: pq.write_table(content.replace_schema_metadata(meta), to))
 
     @classmethod
-    def load(cls, path: Path | str) -> Table:
-        """Read a saved table.  DataError where it is missing, damaged, no table of ours, or of a later version."""
+    def load(cls, path: Path | str, *, links: bool = False) -> Table:
+        """Read a saved table.  links: allow images outside its root, as if they had been when it was made.
+
+        DataError where it is missing, damaged, no table of ours, of a later version, or leads outside (outside-link).
+        """
         import polars as pl
         import pyarrow as pa
         import pyarrow.parquet as pq
+
+        from anmok.data.saved import check_saved, refuse_outside
 
         path = Path(path)
         try:
@@ -189,12 +196,13 @@ class Table:
             raise DataError("no such table.", where=str(path), code="missing-file") from error
         except (pa.ArrowException, OSError) as error:
             raise DataError(f"not readable as a table ({error}).", where=str(path), code="damaged") from error
-        about = json.loads((content.schema.metadata or {}).get(METADATA, b"{}"))
-        if about.get("version") != VERSION:
-            found = about.get("version", "none")
-            raise DataError(f"not a Table of version {VERSION} (found {found}).", where=str(path), code="damaged")
+        about = _metadata(content.schema, str(path))
         rows = pl.from_arrow(content.replace_schema_metadata(None))
         assert isinstance(rows, pl.DataFrame)
+        check_saved(rows, about, str(path))
+        links = links or about.get("links") is True
+        if not links:
+            refuse_outside(rows, str(path))
         return cls(
             rows=rows,
             root=path.parent / about["root"],
@@ -204,7 +212,20 @@ class Table:
             parents=tuple(about["parents"]),
             notes=tuple(about["notes"]),
             rejects=tuple(Reject(*r) for r in about["rejects"]),
+            links=links,
         )
+
+
+def _metadata(schema: Any, where: str) -> dict[str, Any]:
+    """What a table's file says of itself."""
+    try:
+        about = json.loads((schema.metadata or {}).get(METADATA, b"{}"))
+    except ValueError as error:
+        raise DataError(f"its metadata are damaged ({error}).", where=where, code="damaged") from error
+    found = about.get("version", "none") if isinstance(about, dict) else "none"
+    if found != VERSION:
+        raise DataError(f"not a Table of version {VERSION} (found {found}).", where=where, code="damaged")
+    return about
 
 
 def class_hash(task: str, classes: Sequence[str]) -> str:

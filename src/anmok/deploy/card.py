@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from anmok.augment.preprocess import Preprocess
+from anmok.augment.preprocess import MARGIN, SIGMAS, Preprocess
 
 
 class Score(NamedTuple):
@@ -41,14 +41,14 @@ class Card:
 
 def write_card(card: Card, config: Mapping[str, Any], preprocess: Preprocess) -> str:
     """The text of README.md.  Names from the data are escaped: a class called <b> is shown as <b>."""
-    loads_elsewhere = "pretrained_cfg" in config
+    loads_elsewhere = "pretrained_cfg" in config and preprocess.plain  # their transforms know the resize alone
     task, classes = config["anmok"]["task"], config["label_names"]
     sections = [
         _front_matter(card, loads_elsewhere),
         f"# {_text(card.name)}\n\nA {_TASK[task]} of images into {len(classes)} classes, trained with anmok. "
         f"Network: `{_code(config['architecture'])}`.",
         "## Classes\n\n" + "\n".join(f"{i}. {_text(c)}" for i, c in enumerate(classes)) + f"\n\n{_ANSWER[task]}",
-        f"## Preprocessing\n\n{_preprocessing(preprocess, loads_elsewhere)}",
+        f"## Preprocessing\n\n{_preprocessing(preprocess, 'pretrained_cfg' in config)}",
         f"## Data and training\n\n{_training(card)}",
         f"## Results\n\n{_results(card)}",
         f"## Use\n\n{_usage(config, loads_elsewhere)}",
@@ -91,12 +91,45 @@ def _preprocessing(p: Preprocess, loads_elsewhere: bool) -> str:
     }[p.fit]
     text = (
         f"An image is turned as its EXIF tag says, converted to sRGB {'grey' if p.depth == 1 else 'RGB'}, laid on "
-        f"colour {p.background} where it is transparent, {fit} (Pillow's antialiased bilinear filter), scaled to "
-        f"[0, 1], and normalised with mean {_numbers(p.mean)} and standard deviation {_numbers(p.std)}."
+        f"colour {p.background} where it is transparent, {_equalized(p)}{fit} (Pillow's antialiased bilinear filter), "
+        f"{_finished(p)}scaled to [0, 1], and normalised with mean {_numbers(p.mean)} and standard deviation "
+        f"{_numbers(p.std)}."
     )
-    if loads_elsewhere and p.fit == "letterbox":
+    if loads_elsewhere and p.plain and p.fit == "letterbox":
         text += " timm and transformers pad with the mean colour instead: their answers for a file may differ."
+    if loads_elsewhere and not p.plain:
+        text += (
+            "\n\n**Only anmok prepares images so.** timm and transformers load the network, but their transforms do "
+            f"not know these steps ({', '.join(p.steps())}): what they answer for an image file is wrong. Give them "
+            'pixels that `anmok.load("FOLDER").preprocess.apply` has prepared.'
+        )
     return text
+
+
+def _equalized(p: Preprocess) -> str:
+    """What is done to the histogram, as a part of a sentence."""
+    light = "its luminance (Y of YCrCb)" if p.depth == 3 else "its grey"
+    clahe = f"by CLAHE (clip limit {p.clip_limit:g}, {p.tiles}×{p.tiles} tiles)"
+    how = {
+        "none": "", "global": "the histogram of each channel equalised",
+        "luminance": f"the histogram of {light} equalised", "clahe": f"the histogram of {light} equalised {clahe}",
+    }[p.equalize]  # fmt: skip
+    size = round(p.image_size * MARGIN)
+    return f"its short side resized to {size} pixels where it is longer, {how}, " if how else ""
+
+
+def _finished(p: Preprocess) -> str:
+    """Colour space and range, as a part of a sentence."""
+    space = "" if p.colorspace == "rgb" else f"converted to {p.colorspace} in OpenCV's 8-bit code, "
+    if p.colorspace == "xyz":
+        space = "converted to CIE XYZ in 8 bits as shares of white, "
+    whole = "its channels together" if p.colorspace in ("rgb", "bgr") and p.depth == 3 else "each channel"
+    spread = {
+        "minmax": f"{whole} stretched from its own minimum and maximum to 0 and 255, ",
+        "zscore": f"{whole} brought by its own mean and standard deviation to mean 127.5 and standard deviation "
+        f"{127.5 / SIGMAS:g}, cut at 0 and 255, ",
+    }  # fmt: skip
+    return space + spread.get(p.normalize, "")
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from anmok.augment.preprocess import Preprocess
 from anmok.core.errors import DataError
 from anmok.core.machine import cores
+from anmok.core.progress import warn
 from anmok.core.types import Predictions, Task
 from anmok.models.classifier import Classifier, evaluating
 
@@ -52,20 +53,23 @@ class Model:
         has NaN in its row and its reason in `errors`; the others do not suffer.  UsageError for what is no image.
         """
         items = _as_list(images)
-        ids = [str(item) if isinstance(item, str | os.PathLike) else str(i) for i, item in enumerate(items)]
+        ids = [_name(item) if isinstance(item, str | os.PathLike) else str(i) for i, item in enumerate(items)]
         probs = np.full((len(items), len(self.classes)), np.nan, np.float32)
         errors: dict[str, str] = {}
+        said: list[str] = []
         row = 0
-        for batch in self._prepared(items, batch_size, threads or cores()):
+        for batch in self._prepared(items, batch_size, threads or cores(), said.append):
             good: dict[int, np.ndarray] = {}
             for i, pixels in enumerate(batch, start=row):
                 if isinstance(pixels, np.ndarray):
                     good[i] = pixels
                 else:
-                    errors[ids[i]] = f"{pixels.code}: {pixels.message}"
+                    errors[ids[i]] = f"{pixels.code}: {pixels.message} {pixels.remedy or ''}".rstrip()
             if good:
                 probs[list(good)] = self.probabilities(np.stack(list(good.values())))
             row += len(batch)
+        if broken := sum(text.startswith("bad-profile") for text in said):
+            warn(f"{broken:,} image(s) with a broken colour profile, which is ignored")
         return Predictions(ids, list(self.classes), probs, None, self.task, model_hash=self.hash, errors=errors)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
@@ -75,13 +79,15 @@ class Model:
             logits = self.classifier(pixels)
             return self.classifier.activate(logits / self.decision["temperature"]).float().cpu().numpy()
 
-    def _prepared(self, items: list[Any], batch_size: int, threads: int) -> Iterator[list[np.ndarray | DataError]]:
+    def _prepared(
+        self, items: list[Any], batch_size: int, threads: int, on_note: Callable[[str], None]
+    ) -> Iterator[list[np.ndarray | DataError]]:
         """Batches of preprocessed images, or why there is none; the next batch is decoded while one is worked on."""
         ahead: deque[list[Future[np.ndarray | DataError]]] = deque()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="anmok-predict")
         try:
             for start in range(0, len(items), batch_size):
-                ahead.append([pool.submit(self._prepare, item) for item in items[start : start + batch_size]])
+                ahead.append([pool.submit(self._prepare, item, on_note) for item in items[start : start + batch_size]])
                 if len(ahead) > 1:
                     yield [future.result() for future in ahead.popleft()]
             while ahead:
@@ -89,12 +95,12 @@ class Model:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, image: Any) -> np.ndarray | DataError:
+    def _prepare(self, image: Any, on_note: Callable[[str], None]) -> np.ndarray | DataError:
         from anmok.data.decode import to_rgb
 
         p = self.preprocess
         try:
-            return p.apply(to_rgb(image, channels=p.channels, background=p.background))
+            return p.apply(to_rgb(image, channels=p.channels, background=p.background, on_note=on_note))
         except DataError as error:
             return error
 
@@ -103,7 +109,7 @@ class Model:
         shown = ", ".join(self.classes[:8]) + (", …" if len(self.classes) > 8 else "")
         return [
             ("task", f"{self.task}: {len(self.classes)} classes ({shown})"),
-            ("input", f"{p.image_size}×{p.image_size} {p.channels}, {p.fit}"),
+            ("input", ", ".join([f"{p.image_size}×{p.image_size} {p.channels}", p.fit, *p.steps()])),
             ("folder", f"{self.path} ({self.hash[:12]})"),
         ]
 
@@ -116,6 +122,11 @@ class Model:
             for name, text in [("model", self.architecture), *self._facts()]
         )
         return f"<table>{rows}</table>"
+
+
+def _name(path: str | os.PathLike[str]) -> str:
+    """A path as valid text; bytes that are none as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _as_list(images: Any) -> list[Any]:

@@ -6,12 +6,8 @@ security policy allows the page's own two scripts by their hash, and nothing fro
 
 from __future__ import annotations
 
-import base64
 import functools
-import hashlib
-import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +24,8 @@ from anmok.report.figures import (
     label_outcomes,
     shown_classes,
 )
-from anmok.report.theme import DARK, FONT, LIGHT, css, vega_config
+from anmok.report.shell import asset, block, picture_address, script_hash, style, template
+from anmok.report.theme import vega_config
 
 THUMBNAIL_BYTES = 1_500_000  # of all pictures together; later mistakes are shown without one
 MOST_MISTAKES = 60
@@ -41,20 +38,11 @@ def write_report(path: Path | str, content: ReportContent) -> Path:
 
 def render(content: ReportContent) -> str:
     """The page as text."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    page = Environment(
-        loader=PackageLoader("anmok.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page.filters |= {"percent": words.percent, "number": words.number, "interval": words.interval}
+    filters = {"percent": words.percent, "number": words.number, "interval": words.interval}
     evaluation = content.evaluation.data
     drawn = figures_of(content)
-    bundle, script = _bundle(), _asset("report.js")
-    return page.get_template("report.html.j2").render(
+    bundle, script = _bundle(), asset("report.js")
+    return template("report.html.j2", filters).render(
         content=content,
         evaluation=evaluation,
         headline=words.headline(evaluation),
@@ -71,10 +59,10 @@ def render(content: ReportContent) -> str:
         figures={name: block(figure) for name, figure in drawn.items()},
         least=_least_widths(evaluation),
         themes=block({"light": vega_config(), "dark": vega_config(dark=True)}),
-        style=_style(),
+        style=style("report.css"),
         bundle=bundle,
         script=script,
-        hashes=[_hash(bundle), _hash(script)],
+        hashes=[script_hash(bundle), script_hash(script)],
     )
 
 
@@ -100,16 +88,6 @@ def _fluid(spec: dict[str, Any]) -> dict[str, Any]:
     return spec
 
 
-def block(value: Any) -> Any:
-    """JSON that is safe inside a script element: no text in it can end the element or open a comment."""
-    from markupsafe import Markup
-
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return Markup(text)
-
-
 @functools.cache
 def _bundle() -> Any:
     import vl_convert
@@ -118,28 +96,6 @@ def _bundle() -> Any:
     return Markup(
         "\n" + vl_convert.javascript_bundle("window.vegaEmbed=vegaEmbed;").replace("</script", "<\\/script") + "\n"
     )
-
-
-def _asset(name: str) -> Any:
-    from markupsafe import Markup
-
-    return Markup("\n" + (files("anmok.report") / "templates" / name).read_text(encoding="utf-8"))
-
-
-def _hash(script: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-
-
-def _style() -> Any:
-    from markupsafe import Markup
-
-    palette = (
-        f":root{{--font:{FONT};{css(LIGHT)}color-scheme:light}}"
-        f"@media(prefers-color-scheme:dark){{:root{{{css(DARK)}color-scheme:dark}}}}"
-        f':root[data-theme="light"]{{{css(LIGHT)}color-scheme:light}}'
-        f':root[data-theme="dark"]{{{css(DARK)}color-scheme:dark}}'
-    )
-    return Markup(palette) + _asset("report.css")
 
 
 def _metric_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -191,8 +147,7 @@ def _gallery(mistakes: Any) -> list[tuple[Mistake, str]]:
     for mistake in list(mistakes)[:MOST_MISTAKES]:
         spent += len(mistake.thumbnail)
         shown = mistake.thumbnail and spent <= THUMBNAIL_BYTES
-        address = "data:image/webp;base64," + base64.b64encode(mistake.thumbnail).decode() if shown else ""
-        out.append((mistake, address))
+        out.append((mistake, picture_address(mistake.thumbnail) if shown else ""))
     return out
 
 

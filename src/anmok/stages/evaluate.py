@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from anmok.core.artifacts import load_predictions, save_predictions
-from anmok.core.errors import DataError, UsageError, did_you_mean
+from anmok.core.errors import DataError, UsageError, did_you_mean, near_path
 from anmok.core.events import Events, read_events
-from anmok.core.files import locked
-from anmok.core.progress import say
+from anmok.core.files import locked, must_not_exist
+from anmok.core.progress import say, warn
 from anmok.core.types import Evaluation, Predictions
-from anmok.data.compare import require_classes
+from anmok.data.compare import changes, require_classes
+from anmok.data.saved import MOVED, require_root
 from anmok.stages.judge import judge, write_evaluation
 from anmok.stages.predict import predict_table
 from anmok.stages.report import report_of
@@ -24,34 +25,55 @@ def evaluate(what: Any, *, split: str = "test", out: Path | str | None = None) -
     """The Evaluation of a run (its test split, unless another is named), or of Predictions or a file of them.
 
     Of a run: writes predictions/<split>.parquet, evaluation-<split>.json, evaluation.json and a report (report.html for
-    val, report-<split>.html else; or `out`). Every look at the test split is an event of the run, and counted.
+    val, report-<split>.html else; or `out`, which must not exist yet). Every look at the test split is an event of the
+    run, and counted.  UsageError where there is no run; DataError for other classes than the model's (class-map), or
+    images that are no longer where the run's table says (missing-root).
     """
-    if isinstance(what, Predictions):
-        return _of_predictions(what, split)
-    if not isinstance(what, Run) and Path(what).suffix.lower() == ".parquet":
-        return _of_predictions(load_predictions(what), split)
-    run = what if isinstance(what, Run) else Run(what)
     if split not in SPLITS:
         raise UsageError(
             f"no such split as {split}.", where="--split", remedy=did_you_mean(split, SPLITS), code="setting"
         )
+    if isinstance(what, Predictions):
+        return _of_predictions(what, split)
+    if not isinstance(what, Run) and Path(what).suffix.lower() == ".parquet":
+        return _of_predictions(load_predictions(what), split)
+    run = what if isinstance(what, Run) else _run(Path(what))
+    report = None if out is None else must_not_exist(out)
     with locked(run.path):
-        return _of_run(run, split, None if out is None else Path(out))
+        return _of_run(run, split, report)
+
+
+def _run(path: Path) -> Run:
+    if (path / "config.toml").is_file():
+        return Run(path)
+    near = "" if path.exists() else near_path(path)
+    raise UsageError(
+        "no run here.", where=str(path), code="run",
+        remedy=f"{near}Expected a folder that `anmok train` wrote, or a .parquet that `anmok predict` wrote.",
+    )  # fmt: skip
 
 
 def _of_predictions(predictions: Predictions, split: str) -> Evaluation:
     from anmok.evaluate.metrics import evaluate as score
 
-    marked = set(predictions.split or [])
-    return score(predictions, split if split in marked or not marked else sorted(marked)[0])
+    marked = {name for name in predictions.split or () if name}
+    if not marked:
+        return score(predictions, "")  # of no split
+    if split not in marked and len(marked) == 1:
+        (split,) = marked
+        say(f"the predictions are those of the {split} split")
+    return score(predictions, split)
 
 
 def _of_run(run: Run, split: str, out: Path | None) -> Evaluation:
     table, model = run.table, run.model
+    require_root(table, str(run.path), MOVED.format(run=run.path))
     require_classes(model.task, model.classes, table, where=str(run.path))
     rows = table.labelled().where(split=split)
     if not len(rows):
         raise DataError(f"the table has no labelled {split} image.", where=str(run.path), code="empty-table")
+    if changed := changes(rows):
+        warn(f"the {split} images are no longer those that the run began with: {changed}")
     predictions = predict_table(model, rows, batch_size=run.config.batch_size, threads=run.config.runtime.threads,
                                 allow_truncated=run.config.data.allow_truncated)  # fmt: skip
     predictions = stamped(predictions, split, model.hash, table.fingerprint)

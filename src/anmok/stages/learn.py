@@ -36,6 +36,7 @@ from anmok.objectives.losses import build_loss
 from anmok.objectives.supervised import Supervised
 from anmok.stages.config import TrainConfig
 from anmok.stages.finish import finish
+from anmok.stages.pixels import with_preprocess
 from anmok.stages.rejects import Rejects
 from anmok.stages.score import quick_score
 from anmok.stages.signals import Stop
@@ -120,10 +121,7 @@ def set_up(folder: Path, config: TrainConfig, module: Any) -> Job:
     )  # fmt: skip
     for text in built.said:
         say(text)
-    preprocess = Preprocess(
-        built.image_size, config.preprocess.channels, config.preprocess.fit, config.preprocess.crop_pct,
-        built.classifier.pixel_mean, built.classifier.pixel_std, background(config.data.background),
-    )  # fmt: skip
+    built, preprocess = with_preprocess(built, config)
     labelled = table.labelled()
     train, val = labelled.where(split="train"), labelled.where(split="val")
     rejects = Rejects(folder, len(train) + len(val), config.data.max_rejects, table.rejects)
@@ -144,11 +142,6 @@ def set_up(folder: Path, config: TrainConfig, module: Any) -> Job:
     )
 
 
-def background(color: str) -> tuple[int, int, int]:
-    """'#rrggbb' as three numbers in [0, 255]."""
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
-
-
 def build_loaders(
     config: TrainConfig, train: Table, val: Table, preprocess: Preprocess, runtime: Runtime, rejects: Rejects
 ) -> tuple[Loader, Loader | None]:
@@ -156,6 +149,7 @@ def build_loaders(
     common: dict[str, Any] = {
         "preprocess": preprocess, "batch_size": config.batch_size, "threads": config.runtime.threads,
         "cache": config.data.cache, "allow_truncated": config.data.allow_truncated, "on_reject": rejects.add,
+        "on_note": rejects.note,
     }  # fmt: skip
     policy = build_policy(config.augment, relative=preprocess.fit == "squash")
     if policy.mixes and train.task == "binary":

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anmok.core.errors import UsageError
+from anmok.core.errors import UsageError, near_path
+from anmok.core.optional import need
 from anmok.stages.run import Run
 
 if TYPE_CHECKING:
@@ -15,17 +16,25 @@ if TYPE_CHECKING:
 def load(path: Any, *, module: Any = None, device: str = "cpu") -> Model:
     """The Model of a run or model folder, or of a Run.
 
-    module: the torch module, where the model was given as an object that cannot be built by name.
+    module: the torch module, where the model was given as an object that cannot be built by name. device: 'auto',
+    'cpu', 'cuda', 'cuda:N' or 'mps'.  UsageError where there is no model, or no such device by name; MachineError for a
+    device that is not here.
     """
+    need("torch", "train")
     from anmok.deploy.bundle import load_model
+    from anmok.engine.runtime import pick_device
 
+    place = str(pick_device(device))
     if isinstance(path, Run):
+        if module is None:
+            return path.load_model(place)  # with the module that the run was given
         path = path.path
     folder = Path(path)
     if (folder / "config.toml").is_file():
-        return Run(folder, module).load_model(device)
+        return Run(folder, module).load_model(place)
     if not folder.exists():
         raise UsageError(
-            "no such run or model.", where=str(path), remedy="Expected a folder that `anmok train` wrote.", code="model"
-        )
-    return load_model(folder, module=module, device=device)
+            "no such run or model.", where=str(path), code="model",
+            remedy=f"{near_path(folder)}Expected a folder that `anmok train` wrote.",
+        )  # fmt: skip
+    return load_model(folder, module=module, device=place)

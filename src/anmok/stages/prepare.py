@@ -1,24 +1,26 @@
-"""From a source to the locked table a run learns from."""
+"""From an open table to the locked one a run learns from."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from anmok.core.errors import DataError
 from anmok.core.progress import warn
-from anmok.data.sources import open_table
 from anmok.data.split import split_table
 from anmok.data.table import Table, class_counts, split_counts
 from anmok.stages.config import SourceConfig
 
 
-def prepare(source: Any, config: SourceConfig) -> Table:
-    """Open, split and check: the table that a run locks.  DataError where nothing can be learned from it."""
-    table = split_table(open_table(source, config.data, config.labels), config.split)
+def prepare(table: Table, config: SourceConfig) -> Table:
+    """Split and check: the table that a run locks.  DataError where nothing can be learned from it."""
+    if not table.classes:
+        raise DataError(
+            "no image has a label.", where=str(table.root), code="unlabelled",
+            remedy="Put the images of each label into a folder of its own, or write a CSV with image,label.",
+        )  # fmt: skip
+    table = split_table(table, config.split)
     counts = split_counts(table.labelled())
     if len(table.classes) < 2 and table.task != "multilabel":
         raise DataError(
-            f"there is only one class ({', '.join(table.classes) or 'none'}); there is nothing to tell apart.",
+            f"there is only one class ({table.classes[0]}); there is nothing to tell apart.",
             remedy="Bring images of at least two labels.", code="one-class",
         )  # fmt: skip
     if not counts.get("train"):

@@ -7,7 +7,10 @@ from pathlib import Path
 from anmok.core.errors import DataError
 from anmok.core.files import write_atomic
 from anmok.core.progress import warn
+from anmok.core.text import visible
 from anmok.core.types import Reject
+
+NOTES = 5  # odd images that are named
 
 
 class Rejects:
@@ -16,22 +19,29 @@ class Rejects:
     def __init__(self, folder: Path, rows: int, share: float, before: tuple[Reject, ...] = ()):
         self.path, self.rows, self.share = folder / "rejects.parquet", rows, share
         self.found: dict[str, Reject] = {r.id: r for r in before}
-        self._loaded = 0
+        self._loaded: set[str] = set()
+        self._noted = 0
 
     def add(self, reject: Reject) -> None:
         """Keep one more.  DataError above the allowed share."""
-        if reject.id in self.found:
+        if reject.id in self._loaded:
             return
+        self._loaded.add(reject.id)  # also one that was known before: it counts as an image that cannot be used
         self.found[reject.id] = reject
-        self._loaded += 1
-        warn(f"{reject.id} is left out: {reject.kind}, {reject.reason}")
+        warn(f"{visible(reject.id)} is left out: {reject.kind}, {reject.reason}")
         self.save()
-        if self._loaded > self.share * self.rows:
+        if len(self._loaded) > self.share * self.rows:
             raise DataError(
-                f"{self._loaded} of {self.rows:,} images cannot be used, more than {self.share:.1%}.",
+                f"{len(self._loaded)} of {self.rows:,} images cannot be used, more than {self.share:.1%}.",
                 where=str(self.path),
                 remedy="Clean them (`anmok audit` lists them), or allow more with --data.max-rejects.", code="rejects",
             )  # fmt: skip
+
+    def note(self, identity: str, text: str) -> None:
+        """Say of the first few images what is odd about them though they are used; is a loader's on_note."""
+        self._noted += 1
+        if self._noted <= NOTES:
+            warn(f"{visible(identity)}: {text}{' (others are not named)' if self._noted == NOTES else ''}")
 
     def save(self) -> None:
         """Write rejects.parquet: id, kind, reason."""

@@ -89,12 +89,13 @@ def model_rows(run: Run) -> dict[str, str]:
     start = next(read_events(run.path / "events.jsonl", "start"), {})
     seconds = sum(h.get("seconds", 0.0) for h in run.history)
     model = run.model
-    size = model.preprocess.image_size
+    seen = model.preprocess
+    size = seen.image_size
     form = f"{plan['dtype']}{', channels last' if plan['channels_last'] else ''}, {plan['threads']} thread(s)"
     rows = {
         "model": run.config.model.name,
         "learning parameters": f"{start.get('parameters', 0):,}",
-        "image": f"{size} × {size}, {model.preprocess.channels}, {model.preprocess.fit}",
+        "image": ", ".join([f"{size} × {size}", seen.channels, seen.fit, *seen.steps()]),
         "computed in": form,
         "training": f"{len(run.history)} epochs in {seconds / 60:.1f} min",
     }

@@ -12,6 +12,7 @@ from anmok.core.config import read_toml, resolve
 from anmok.core.errors import DataError, UsageError
 from anmok.core.events import read_events
 from anmok.core.files import read_json
+from anmok.core.optional import need
 from anmok.core.types import Evaluation, Predictions
 from anmok.data.table import Table
 from anmok.stages.config import TrainConfig
@@ -55,6 +56,7 @@ class Run:
 
     def load_model(self, device: str = "cpu") -> Model:
         """The model with the best-validation weights.  DataError if the run has not come that far."""
+        need("torch", "train")
         from anmok.deploy.bundle import load_model
 
         if not (self.path / "model").is_dir():

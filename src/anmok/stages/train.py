@@ -5,16 +5,21 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from anmok.core.config import dump_toml, resolve
-from anmok.core.errors import DataError, UsageError
-from anmok.core.events import Events, redact
-from anmok.core.files import locked, write_atomic
+from anmok.core.errors import DataError, UsageError, near_path
+from anmok.core.events import Events, read_events, redact
+from anmok.core.files import locked, make_folder, must_not_exist, write_atomic
+from anmok.core.optional import need
 from anmok.core.progress import say
-from anmok.data.compare import difference
+from anmok.data.compare import changes
+from anmok.data.saved import MOVED, refuse_links, require_root
+from anmok.data.sources import open_table
 from anmok.data.table import Table
+from anmok.stages.choices import check_choices
 from anmok.stages.config import TrainConfig
 from anmok.stages.prepare import prepare
 from anmok.stages.run import Run
@@ -30,15 +35,24 @@ def train(
 
     source: anything `anmok.open` takes. out: the run's folder, which must not exist yet (default: runs/NAME-N).
     config: a TOML file; settings: paths of the configuration tree or short names (model='resnet18', epochs=3,
-    optim={'lr': 0.1}); model may be a torch module. resume: a run folder to go on with instead.
+    optim={'lr': 0.1}); model may be a torch module. resume: a run folder to go on with instead; with image_root,
+    where its images have moved.
 
     UsageError, DataError, MachineError as the messages say; Interrupted when a signal ended it resumably.
     """
+    need("torch", "train")
+    from anmok.stages.pixels import check_pretrained
+
     module = settings.pop("model") if _is_module(settings.get("model")) else None
     if resume is not None:
-        if source is not None or settings or any(layers) or config:
-            raise UsageError("--resume takes no data and no settings: a run goes on as it began.", code="resume")
-        return _resume(Path(resume), module)
+        asked = {key: value for layer in (*layers, settings) for key, value in layer.items()}
+        root = asked.pop("data.image_root", asked.pop("image_root", None))
+        if source is not None or asked or config:
+            raise UsageError(
+                "--resume takes no data and no settings: a run goes on as it began.", code="resume",
+                remedy="Only --image-root may be said, where its images have moved.",
+            )  # fmt: skip
+        return _resume(Path(resume), module, root)
     if source is None:
         raise UsageError(
             "nothing to train on.", remedy="Give a folder, CSV, Parquet or Table, or --resume RUN.", code="source"
@@ -46,19 +60,22 @@ def train(
     if module is not None:
         settings["model"] = f"object:{type(module).__module__}.{type(module).__qualname__}"
     resolved = resolve(TrainConfig, *layers, settings, file=config)
+    check_pretrained(resolved)
     return start(_new_run(out, resolved), source, resolved, module)
 
 
 def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None) -> Run:
-    """Begin a run in a folder that is there already."""
+    """Begin a run in a folder that is there already; one that fails before its first step leaves nothing behind."""
     with locked(folder):
         write_atomic(folder / "config.toml", _header(source) + dump_toml(resolved))
         try:
-            prepare(source, resolved).save(folder / "table.parquet")
+            table = open_table(source, resolved.data, resolved.labels)
+            check_choices(resolved, module)
+            prepare(table, resolved).save(folder / "table.parquet")
+            return _learn(folder, resolved, module)
         except BaseException:
             _remove_unstarted(folder)
             raise
-        return _learn(folder, resolved, module)
 
 
 def _is_module(value: Any) -> bool:
@@ -75,7 +92,7 @@ def _new_run(out: Path | str | None, config: TrainConfig) -> Path:
     """Make the run's folder; MachineError if another run holds it, UsageError if it exists."""
     if out is not None:
         folder = Path(out)
-        if folder.exists():
+        if (folder / "config.toml").is_file():
             with locked(folder):  # a run that is alive is named, with its pid
                 pass
             raise UsageError(
@@ -83,13 +100,13 @@ def _new_run(out: Path | str | None, config: TrainConfig) -> Path:
                 remedy=f"Name a new one, or go on with --resume {folder}.",
                 code="exists",
             )
-        folder.mkdir(parents=True)
-        return folder
+        return make_folder(must_not_exist(folder))
     name = config.model.name.replace("/", "-").replace(":", "-")
+    runs = make_folder(Path("runs"))
     for number in range(1, 100_000):
-        folder = Path("runs") / f"{name}-{number}"
+        folder = runs / f"{name}-{number}"
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir()
         except FileExistsError:
             continue
         say(f"run folder: {folder}")
@@ -98,35 +115,54 @@ def _new_run(out: Path | str | None, config: TrainConfig) -> Path:
 
 
 def _remove_unstarted(folder: Path) -> None:
-    """A run that failed before it began leaves no folder behind."""
-    for name in ("config.toml", ".lock"):
+    """Remove what a run wrote that failed before its first step, but for a list of the images it could not use."""
+    begun = any(True for _ in read_events(folder / "events.jsonl", "start"))
+    if begun or (folder / "rejects.parquet").exists():
+        return
+    for name in ("config.toml", "table.parquet", "plan.json", "events.jsonl", ".lock"):
         (folder / name).unlink(missing_ok=True)
     try:
         folder.rmdir()
-    except OSError:
+        if folder.parent == Path("runs"):
+            folder.parent.rmdir()
+    except OSError:  # something else lies in it
         return
 
 
-def _resume(folder: Path, module: Any) -> Run:
+def _resume(folder: Path, module: Any, image_root: str | None) -> Run:
     run = Run(folder, module)
     with locked(folder):
-        if run.finished:
+        finished = run.finished
+        if finished and image_root is None:
             say(f"{folder} is finished already; nothing to do.")
             return run
         if not (folder / "table.parquet").is_file():
             raise DataError("the run was ended before its table was written.", where=str(folder),
                             remedy="Train anew, with another --out.", code="resume")  # fmt: skip
-        check_unchanged(run.table)
-        return _learn(folder, run.config, module)
+        _find_images(run, image_root)
+        return Run(folder, module) if finished else _learn(folder, run.config, module)
+
+
+def _find_images(run: Run, image_root: str | None) -> None:
+    """Check that the run's images are there and unchanged; at another root, the run's table names that from now on."""
+    if image_root is not None and not Path(image_root).is_dir():
+        raise UsageError(
+            f"no such folder: {image_root}.", where="--image-root", remedy=near_path(Path(image_root)), code="source"
+        )
+    table = run.table if image_root is None else replace(run.table, root=Path(image_root))
+    require_root(table, str(run.path), MOVED.format(run=run.path))
+    check_unchanged(table)
+    if image_root is None:
+        return
+    if not table.links:
+        refuse_links(table, str(run.path))
+    table.save(run.path / "table.parquet")
+    say(f"{run.path} takes its images from {image_root} from now on")
 
 
 def check_unchanged(table: Table) -> None:
     """Read the images again and compare with what the table locked.  DataError that shows the difference."""
-    import polars as pl
-
-    now = table._with(rows=table.rows.with_columns(pl.lit(None, pl.String).alias("hash")))
-    changed = difference(table, now)
-    if changed:
+    if changed := changes(table):
         raise DataError(
             f"the data are no longer what the run began with.\n{changed}\n", where=str(table.root),
             remedy="Bring them back, or train anew on the new data.", code="fingerprint",
