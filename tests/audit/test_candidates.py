@@ -65,6 +65,8 @@ def test_a_turned_picture_is_a_candidate_by_its_turn(turn: str) -> None:
 def test_a_crop_and_its_original_in_either_order() -> None:
     whole, crop = random_hashes(1), random_hashes(1, 1)
     crop[0, 0] = flipped(whole[:1, 4], 5)[0]
+    assert search(np.concatenate([whole, crop])) == {}  # its steps of brightness are others
+    crop[0, 1] = flipped(whole[:1, 1], 20)[0]
     assert HASHES[4] == "phash_top_right"
     assert search(np.concatenate([whole, crop])) == {(0, 1): ("phash_top_right", 5)}
     assert search(np.concatenate([crop, whole])) == {(0, 1): ("in phash_top_right", 5)}
@@ -78,8 +80,7 @@ def test_a_thousand_copies_are_a_star_and_a_chain_not_half_a_million_pairs() -> 
     found = search(hashes)
     assert len(found) <= 2 * 1000
     assert all((100, row) in found for row in range(101, 1100))
-    same = {pair for pair, (_, bits) in found.items() if bits == 0}
-    assert {(300, row) for row in range(301, 310)} <= {(min(p), max(p)) for p in same} | {(300, 300)} or len(same) >= 9
+    assert sum(bits == 0 for _, bits in found.values()) >= 9  # those whose other hashes are the same too come first
 
 
 def test_flat_pictures_are_grouped_and_match_nothing_else() -> None:

@@ -19,8 +19,8 @@ _SAME = 0.9  # likeness of a patch from which it counts as covered
 _LEAST = 0.4  # share of the square that must be compared
 _EDGE = np.ones((5, 5), np.uint8)
 _FLAGS = 1 | 16  # cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-_STEPS, _PATIENCE = 8, 3  # at most, and after how many two pictures have to correlate
-_CORRELATED = 0.9
+_STEPS, _PATIENCE = 12, 3  # at most, and after how many two pictures have to draw nearer with each
+_CORRELATED = 0.9  # or be as near as that
 
 
 class Picture:
@@ -44,6 +44,12 @@ class Picture:
         return self._once(turn, lambda: Picture(np.ascontiguousarray(oriented(self.square, turn))))
 
     @property
+    def deviation(self) -> float:
+        """Of the pixels at 32, without those near the edge."""
+        one = self.template(_COARSE)
+        return math.sqrt(one.power / one.total)
+
+    @property
     def pixels(self) -> np.ndarray:
         """float32[96, 96]."""
         return self._once("pixels", lambda: self.square.astype(np.float32))
@@ -53,13 +59,16 @@ class Picture:
         """float32[48, 48]."""
         return self._once("halved", lambda: _shrunk(self.square, SIDE // 2))
 
-    @property
-    def coarse(self) -> Level:
-        return self._once("coarse", lambda: _level(self.square, _COARSE))
+    def level(self, side: int) -> np.ndarray:
+        """float32[side, side], a little blurred."""
+        import cv2
 
-    @property
-    def fine(self) -> Level:
-        return self._once("fine", lambda: _level(self.square, _FINE))
+        blurred = lambda: cv2.GaussianBlur(_shrunk(self.square, side), (5, 5), 1.0)  # noqa: E731
+        return self._once(f"level {side}", blurred)
+
+    def template(self, side: int) -> Template:
+        """The same as what another picture is laid over."""
+        return self._once(f"template {side}", lambda: _template(self.level(side)))
 
     def _once(self, name: str, make: Callable[[], Any]) -> Any:
         """Made when it is first asked for; two threads may both make it (functools' property would let one wait)."""
@@ -79,17 +88,20 @@ def oriented(pixels: np.ndarray, turn: str) -> np.ndarray:
     return pixels
 
 
-class Level(NamedTuple):
-    """One scale of a picture.
+class Template(NamedTuple):
+    """A picture that another one is laid over, at one scale.
 
-    pixels float32[S, S]; inside float32[S²], 0 near the edge; slopes float32[6, S²], by how much each of the six
-    numbers of an affine map moves a pixel's value; solve float64[6, 6], the inverse of slopes · slopesᵀ.
+    values float32[S²]: pixels less their mean, 0 near the edge; inside float32[S²]: 0 near the edge, else 1; slopes
+    float32[6, S²]: by how much each of the six numbers of an affine map moves a pixel's value; solve float64[6, 6]: the
+    inverse of slopes · slopesᵀ; total: pixels inside; power: sum of the squared values.
     """
 
-    pixels: np.ndarray
+    values: np.ndarray
     inside: np.ndarray
     slopes: np.ndarray
     solve: np.ndarray
+    total: float
+    power: float
 
 
 def _shrunk(square: np.ndarray, side: int) -> np.ndarray:
@@ -98,16 +110,18 @@ def _shrunk(square: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
 
 
-def _level(square: np.ndarray, side: int) -> Level:
+def _template(pixels: np.ndarray) -> Template:
     import cv2
 
-    pixels: np.ndarray = cv2.GaussianBlur(_shrunk(square, side), (5, 5), 1.0)
-    right = cv2.Sobel(pixels, cv2.CV_32F, 1, 0, scale=1 / 8).ravel()
-    down = cv2.Sobel(pixels, cv2.CV_32F, 0, 1, scale=1 / 8).ravel()
-    x, y, inside = _grid(side)
-    slopes = np.stack([right * x, right * y, right, down * x, down * y, down])
-    slopes *= inside
-    return Level(pixels, inside, slopes, _inverse(slopes @ slopes.T))
+    x, y, inside = _grid(len(pixels))
+    right = cv2.Sobel(pixels, cv2.CV_32F, 1, 0, scale=1 / 8).ravel() * inside
+    down = cv2.Sobel(pixels, cv2.CV_32F, 0, 1, scale=1 / 8).ravel() * inside
+    slopes = np.empty((6, pixels.size), np.float32)
+    for row, values in enumerate((right * x, right * y, right, down * x, down * y, down)):
+        slopes[row] = values
+    count = float(inside.sum())
+    values = (pixels.ravel() - float(inside @ pixels.ravel()) / count) * inside
+    return Template(values, inside, slopes, _inverse(slopes @ slopes.T), count, float(values @ values))
 
 
 @lru_cache(maxsize=4)
@@ -135,46 +149,42 @@ def align(first: Picture, second: Picture, start: np.ndarray = IDENTITY) -> np.n
     """
     import cv2
 
-    level, other, where = first.coarse, second.coarse.pixels, start
-    count = float(level.inside.sum())
-    target = (level.pixels.ravel() - float(level.inside @ level.pixels.ravel()) / count) * level.inside
-    power = float(target @ target)
+    one, other, where, alike = first.template(_COARSE), second.level(_COARSE), start, -1.0
     for step in range(_STEPS):
         values = cv2.warpAffine(
             other, _matrix(where, _COARSE), (_COARSE, _COARSE), flags=_FLAGS, borderMode=cv2.BORDER_REPLICATE
         ).ravel()
-        mean = float(level.inside @ values) / count
-        spread = float(level.inside @ (values * values)) - mean * mean * count
-        both = float(target @ values)
-        hopeless = both < 0 or both * both < _CORRELATED**2 * spread * power
-        if hopeless and step >= _PATIENCE:
-            return None
+        mean = float(one.inside @ values) / one.total
+        spread = float(one.inside @ (values * values)) - mean * mean * one.total
+        both = float(one.values @ values)
+        before, alike = alike, both / math.sqrt(max(spread * one.power, 1e-6))
+        if alike < min(_CORRELATED, before + 0.01) and step >= _PATIENCE:
+            return None  # no longer on the way to each other
         gain = min(max(both / max(spread, 1e-6), 0.4), 2.5)
-        change = level.solve @ (level.slopes @ (gain * (values - mean) - target))
+        change = one.solve @ (one.slopes @ (gain * (values - mean) - one.values))
         where = where @ _undo(change / (_COARSE / 2))
         if np.abs(change).max() < 0.03:
-            return None if hopeless else where
-    return where
+            break
+    return where if alike >= _CORRELATED else None
 
 
 def refine(first: Picture, second: Picture, where: np.ndarray) -> np.ndarray | None:
     """A map as of `align`, to a twentieth of a pixel at 48 pixels, with little weight on what does not fit."""
-    level, other = first.fine, second.fine.pixels
-    target = level.pixels.ravel()
+    one, other = first.template(_FINE), second.level(_FINE)
     for _ in range(6):
         moved, seen = _warp(other, where)
-        counted = level.inside * seen.ravel()
+        counted = one.inside * seen.ravel()
         total = float(counted.sum())
-        if total < _LEAST * target.size:
+        if total < _LEAST * counted.size:
             return None
         values = moved.ravel() - float(counted @ moved.ravel()) / total
-        wanted = target - float(counted @ target) / total
+        wanted = one.values - float(counted @ one.values) / total
         spread = float(counted @ (values * values))
         gain = min(max(float(counted @ (values * wanted)) / max(spread, 1e-6), 0.4), 2.5)
         error = gain * values - wanted
         scale = 1.5 * float(counted @ np.abs(error)) / total + 0.5
         counted /= 1 + np.square(error / scale)
-        change = _inverse((level.slopes * counted) @ level.slopes.T) @ (level.slopes @ (error * counted))
+        change = _inverse((one.slopes * counted) @ one.slopes.T) @ (one.slopes @ (error * counted))
         where = where @ _undo(change / (_FINE / 2))
         if np.abs(change).max() < 0.03:
             break

@@ -14,7 +14,8 @@ from anmok.audit.near_config import NearConfig
 # How the first picture of a pair may become the second: by a turn; by being cut to a window; by being that window.
 FITS = (*TURNS, *WINDOWS, *(f"in {name}" for name in WINDOWS))
 _FIT = {name: np.uint8(number) for number, name in enumerate(FITS)}
-_CENTRE = HASHES.index("phash_centre")
+_CENTRE, _DHASH = HASHES.index("phash_centre"), HASHES.index("dhash")
+_STEPS = 24  # bits of the dhash in which a picture and its crop by a tenth may differ
 
 
 class Candidates(NamedTuple):
@@ -115,7 +116,8 @@ def _windows(hashes: np.ndarray, config: NearConfig, threads: int) -> Iterator[_
         values, rows = values[values != FLAT], rows[values != FLAT]
         match = near_across(values, hashes[:, 0], radius, most=config.candidates * len(hashes), threads=threads)
         first = rows[match.first]
-        keep = first != match.second
+        steps = _apart(hashes[first, _DHASH], hashes[match.second, _DHASH])
+        keep = (first != match.second) & (steps <= _STEPS)
         yield first[keep], match.second[keep], name, np.maximum(match.distance[keep], 1)
 
 

@@ -49,7 +49,7 @@ def decide(
         notes.append(f"{named(len(relabelled), 'image', sorted(relabelled))} relabelled")
     if grouped:
         rows, members, groups = _group(rows, images, grouped)
-        notes.append(f"{members:,} images in {groups:,} duplicate groups stay on one side of a split")
+        notes.append(f"{members:,} images in {groups:,} duplicate groups, which no split drawn from here parts")
     rows = _mark_leaks(rows, findings, dropped)
     if dropped:
         import polars as pl

@@ -52,6 +52,9 @@ def near_duplicates(
     pairs of a batch of 256.  Memory: some 200 bytes an image, 18 a candidate (at most 20 an image), and 100 MB.  The
     result does not depend on the number of threads.
     """
+    import cv2
+
+    cv2.setNumThreads(1)  # the threads are ours; OpenCV's own would fight them
     config, threads = config or NearConfig(), threads or cores()
     ids, union = images["id"].to_list(), Union()
     _join_copies(images, union)
@@ -115,7 +118,7 @@ def _batches(pairs: Candidates, union: Union) -> Iterator[list[_Pair]]:
     A pair that the others of its batch would connect waits for what becomes of them, so that a group of n takes n - 1
     confirmations, not all pairs.
     """
-    stream = zip(pairs.first.tolist(), pairs.second.tolist(), pairs.fit.tolist(), strict=True)
+    stream = _stream(pairs)
     waiting: deque[tuple[int, int, int]] = deque()
     while True:
         batch: list[_Pair] = []
@@ -136,6 +139,13 @@ def _batches(pairs: Candidates, union: Union) -> Iterator[list[_Pair]]:
             return
         waiting.extendleft(reversed(again))
         yield batch
+
+
+def _stream(pairs: Candidates, some: int = 1 << 16) -> Iterator[tuple[int, int, int]]:
+    """(first, second, fit) of each pair, as numbers of Python some at a time."""
+    for begin in range(0, len(pairs.first), some):
+        part = slice(begin, begin + some)
+        yield from zip(pairs.first[part].tolist(), pairs.second[part].tolist(), pairs.fit[part].tolist(), strict=True)
 
 
 def _judge(looks: _Looks, config: NearConfig, pair: _Pair) -> Verdict | None:

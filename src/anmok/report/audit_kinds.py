@@ -33,7 +33,7 @@ KINDS: dict[str, Kind] = {
     "leakage": Kind(
         "The same image in two splits",
         "A model would be tested on what it has learned, and its score would be too good.",
-        "Split again with duplicates kept together: `anmok split DATA --audit AUDIT`.",
+        "Split again with duplicates kept together: `anmok split DATA --audit AUDIT --split ignore`.",
         "unsafe", "pair", pictures=24,
     ),
     "conflicting-labels": Kind(
@@ -124,7 +124,7 @@ KINDS: dict[str, Kind] = {
     "near-duplicate": Kind(
         "Almost the same picture",
         "The same photo in another size, quality or crop, or the next one of a series.",
-        "Keep each group on one side of the split: `anmok split DATA --audit AUDIT` does.",
+        "Keep each group on one side: `anmok split DATA --audit AUDIT --split ignore` does.",
         "look", "pair",
     ),
     "dark": Kind(

@@ -67,5 +67,5 @@ def _precisions(device: Any) -> list[str]:
             out.append(f"{name} (does not run)")
             continue
         base = base or seconds
-        out.append(f"{name} ({base / seconds:.1f} x)")
+        out.append(f"{name} ({base / seconds:.2g} x)")
     return out
