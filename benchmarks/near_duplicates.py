@@ -6,15 +6,14 @@
 of them: 800 pictures a kind. Recall: the share of photos that are in one group with their copy; precision: the share
 of a tool's pairs that are of one photo. Near duplicates that TrashNet itself holds (planted.TWINS) count as nothing.
 The thresholds were set on 100 of the photos (every second) and TrashNet's validation photos, with other borders, marks
-and places; the 300 others are also reported alone. Last, the time of the whole step on TrashNet and photos/, the scan
-not counted. imagededup's CNN is left out: it fetches its weights from the network.
+and places, and on the pairs that TrashNet itself has; the 300 other photos are also reported alone. imagededup's CNN is
+left out: it fetches its weights from the network. near_speed.py has the time.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -58,18 +57,20 @@ def theirs(root: Path, tool: str) -> Pairs:
     return {kind: [(a, b) for a, b in pairs] for kind, pairs in json.loads(out.read_text()).items()}
 
 
-def judged(pairs: Iterable[tuple[str, str]], names: list[str], kept: set[int]) -> tuple[list[int], int]:
-    """(photos of the right pairs, number of wrong pairs), of pairs whose photos are both among those kept."""
-    right, wrong = [], 0
+def judged(pairs: Iterable[tuple[str, str]], names: list[str], kept: set[int]) -> tuple[int, int, int]:
+    """How many pairs are right, wrong, and of twins, of pairs whose photos are both among those kept."""
+    right, wrong, twins = 0, 0, 0
     for a, b in pairs:
         one, other = int(Path(a).stem), int(Path(b).stem)
         if one not in kept or other not in kept:
             continue
         if one == other:
-            right.append(one)
-        elif frozenset((names[one], names[other])) not in TWINS:
+            right += 1
+        elif frozenset((names[one], names[other])) in TWINS:
+            twins += 1
+        else:
             wrong += 1
-    return right, wrong
+    return right, wrong, twins
 
 
 def grouped(pairs: Iterable[tuple[str, str]], kind: str, kept: set[int]) -> int:
@@ -86,43 +87,29 @@ def grouped(pairs: Iterable[tuple[str, str]], kind: str, kept: set[int]) -> int:
 
 def figures_of(tool: str, found: Pairs, names: list[str], kept: set[int], label: str = "") -> list[Figure]:
     """Recall and precision of each kind, and the precision over all of them."""
-    out, all_right, all_wrong = [], 0, 0
+    out, total = [], (0, 0, 0)
     own = tool == "anmok"
     for kind in KINDS:
-        right, wrong = judged(found[kind], names, kept)
-        all_right, all_wrong = all_right + len(right), all_wrong + wrong
+        counts = judged(found[kind], names, kept)
+        total = tuple(a + b for a, b in zip(total, counts, strict=True))
         recall = grouped(found[kind], kind, kept) / len(kept)
         bound = ">= 0.95" if own and kind.startswith(BOUNDED) else ""
-        note = f"{len(right)} pairs right, {wrong} wrong"
-        out.append(figure(f"{tool}{label}", f"recall: {kind}", "share", [recall], bound=bound, note=note))
-        if right or wrong:
-            precision = len(right) / (len(right) + wrong)
-            out.append(figure(f"{tool}{label}", f"precision: {kind}", "share", [precision], note=note))
-    total = all_right / max(all_right + all_wrong, 1)
-    note = f"{all_right} pairs right, {all_wrong} wrong"
-    bound = ">= 0.99" if own else ""
-    return [*out, figure(f"{tool}{label}", "precision: all", "share", [total], bound=bound, note=note)]
+        out.append(figure(f"{tool}{label}", f"recall: {kind}", "share", [recall], bound=bound, note=said(counts)))
+        out += precision(f"{tool}{label}", kind, counts)
+    return [*out, *precision(f"{tool}{label}", "all", total, ">= 0.99" if own else "")]
 
 
-def step_seconds(data: Path, repeats: int) -> list[Figure]:
-    """The step on TrashNet and photos/: candidates, confirmation, groups; the scan is done before."""
-    import polars as pl
+def precision(subject: str, kind: str, counts: tuple[int, ...], bound: str = "") -> list[Figure]:
+    """Right of right and wrong pairs; nothing where there are none."""
+    right, wrong, _ = counts
+    if not right + wrong:
+        return []
+    return [figure(subject, f"precision: {kind}", "share", [right / (right + wrong)], bound=bound, note=said(counts))]
 
-    from anmok.audit.duplicates import near_duplicates
-    from anmok.audit.scan import scan
-    from anmok.data.sources import open_table
 
-    sets = [(table, scan(table).images) for table in (open_table(data / "trashnet"), open_table(data / "photos"))]
-    homes = {image: table for table, images in sets for image in images["image"]}
-    both = pl.concat([images for _, images in sets])
-    seconds, found = [], None
-    for _ in range(repeats):
-        began = time.perf_counter()
-        found = near_duplicates(both, lambda image: homes[image].storage.read(image))
-        seconds.append(time.perf_counter() - began)
-    assert found is not None
-    note = f"{both.height} images, {found.tried} pairs looked at, {len(found.findings)} confirmed"
-    return [figure("anmok", "near duplicates of trashnet and photos", "s", seconds, bound="<= 0.4", note=note)]
+def said(counts: tuple[int, ...]) -> str:
+    """The counts in words."""
+    return "{} pairs right, {} wrong, {} of twins not counted".format(*counts)
 
 
 def versions() -> dict[str, str]:
@@ -134,7 +121,7 @@ def versions() -> dict[str, str]:
 
 def main() -> None:
     """Plant, let everybody look, judge."""
-    options = arguments(__doc__, repeats={"type": int, "default": 5})
+    options = arguments(__doc__)
     data = data_root()
     count = 20 if options.quick else COUNT
     photos = originals(data, count)
@@ -144,16 +131,12 @@ def main() -> None:
     everyone = set(range(2 * count))
     found, together = ours(root)
     figures = figures_of("anmok", found, names, everyone)
-    right, wrong = judged(together, names, everyone)
-    note = f"{len(right)} pairs right, {wrong} wrong"
-    share = len(right) / max(len(right) + wrong, 1)
-    every = f"precision: {len(KINDS) + 1} versions in one set"
-    figures.append(figure("anmok", every, "share", [share], bound=">= 0.99", note=note))
+    every = f"{len(KINDS) + 1} versions of each in one set"
+    figures += precision("anmok", every, judged(together, names, everyone), ">= 0.99")
     unseen = set(range(1, count, 2)) | set(range(count, 2 * count))
     figures += figures_of("anmok", found, names, unseen, " (photos not tuned on)")
     for tool in () if options.quick and not PEER.exists() else TOOLS:
         figures += figures_of(tool, theirs(root, tool), names, everyone)
-    figures += step_seconds(data, 1 if options.quick else options.repeats)
     where = context(f"{2 * count} photos, {fingerprint(root)}", versions() if PEER.exists() else None)
     finish(write_results("near_duplicates", figures, where, options.quick), options.quick)
 
