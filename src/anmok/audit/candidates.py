@@ -47,10 +47,10 @@ def candidates(hashes: np.ndarray, config: NearConfig, threads: int) -> Candidat
         searches += [_windows(distinct, config, threads)] if config.crops else []
         searches += [_turned(distinct, config, threads)] if config.turns else []
         found += [(rows[i], rows[j], fit, bits) for search in searches for i, j, fit, bits in search]
-    return merged(found, config.candidates * len(hashes))
+    return _merged(found, config.candidates * len(hashes))
 
 
-def merged(found: list[_Found], most: int) -> Candidates:
+def _merged(found: list[_Found], most: int) -> Candidates:
     """Each pair once, by the fit of the fewest bits, in the order of bits."""
     columns = [Candidates(*(np.empty(0, t) for t in (np.int64, np.int64, np.uint8, np.uint8)))]
     for a, b, fit, bits in found:

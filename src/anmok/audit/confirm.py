@@ -20,6 +20,7 @@ _SHADE = 2.0  # levels by which plain pictures may differ
 _MORE = 0.04  # likeness asked for beyond the usual where a picture is small: there is less in it that could differ
 _COLOURED, _COLOURLESS = 6.0, 2.0  # levels between the channels of a pixel, on average
 _TILT, _SLANT = math.radians(12), math.radians(10)  # how far the axes may turn, and from each other
+_CODING = 0.97  # likeness below which coding alone seldom brings two pictures
 _SAME_PIXELS = 1.0  # levels by which a JPEG's scaled decode may differ from the same pixels out of another format
 
 
@@ -81,7 +82,8 @@ def confirm(
         if found.structure < _PLAIN:
             score = 1 - found.difference / 16
             return Verdict("near-duplicate", score, f"both plain, of one shade: {score:.3f} alike")
-        words = ", ".join([*_changes(turn, where, pixels), *_light(first, second, found, config)]) or "re-encoded"
+        changes = [*_changes(turn, where, pixels), *_light(first, second, found, config)]
+        words = ", ".join(changes) or ("re-encoded" if found.score >= _CODING else "re-encoded, or taken twice")
         return Verdict("near-duplicate", found.score, f"{words}: {found.score:.3f} alike")
     return None
 

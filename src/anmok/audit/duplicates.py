@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from anmok.audit.candidates import FITS, Candidates, candidates, merged
+from anmok.audit.candidates import FITS, Candidates, candidates
 from anmok.audit.confirm import Look, Verdict, confirm, look
 from anmok.audit.hashes import HASHES
 from anmok.audit.near_config import NearConfig
@@ -64,12 +63,12 @@ def near_duplicates(
     if embeddings is not None:
         pairs = _with_neighbours(pairs, embeddings[rows], config, threads)
     pairs = pairs._replace(first=rows[pairs.first], second=rows[pairs.second])
-    findings, tried, looks = [], 0, _Looks(images, read)
+    findings, tried = [], 0
     with ThreadPoolExecutor(threads) as pool:
+        looks = _Looks(images, read, pool)
         for batch in _batches(pairs, union):
             tried += len(batch)
-            looks.hold([row for pair in batch for row in pair[:2]], pool)
-            for pair, found in zip(batch, pool.map(partial(_judge, looks, config), batch), strict=True):
+            for pair, found in zip(batch, _judged(batch, looks, config, pool), strict=True):
                 if found is not None:
                     union.join(pair.first, pair.second)
                     pair_ids = [ids[pair.first], ids[pair.second]]
@@ -107,9 +106,11 @@ def _with_neighbours(pairs: Candidates, embeddings: np.ndarray, config: NearConf
     from anmok.audit.neighbours import neighbours
 
     first, second, _ = neighbours(embeddings, config.similarity, threads)
-    found = [(pairs.first[[k]], pairs.second[[k]], FITS[pairs.fit[k]], pairs.bits[[k]]) for k in range(len(pairs.fit))]
-    found.append((first, second, "upright", np.full(len(first), 64)))
-    return merged(found, len(pairs.first) + len(first))
+    count = len(embeddings)
+    new = ~np.isin(first * count + second, pairs.first * count + pairs.second)
+    first, second = first[new], second[new]
+    columns = first, second, np.zeros(len(first), np.uint8), np.full(len(first), 64, np.uint8)  # upright, the last
+    return Candidates(*(np.concatenate(both) for both in zip(pairs, columns, strict=True)))
 
 
 def _batches(pairs: Candidates, union: Union) -> Iterator[list[_Pair]]:
@@ -148,12 +149,26 @@ def _stream(pairs: Candidates, some: int = 1 << 16) -> Iterator[tuple[int, int, 
         yield from zip(pairs.first[part].tolist(), pairs.second[part].tolist(), pairs.fit[part].tolist(), strict=True)
 
 
-def _judge(looks: _Looks, config: NearConfig, pair: _Pair) -> Verdict | None:
-    first, second = looks[pair.first], looks[pair.second]
-    if first is None or second is None:
+def _judged(batch: list[_Pair], looks: _Looks, config: NearConfig, pool: ThreadPoolExecutor) -> list[Verdict | None]:
+    """Each pair is queued behind the decoding of its two pictures, so that decoding and comparing take turns."""
+    waiting = []
+    for pair in batch:
+        first, second = looks.want(pair.first), looks.want(pair.second)
+        waiting.append(pool.submit(_judge, pair, first, second, looks.read, config))
+    verdicts = [verdict.result() for verdict in waiting]
+    looks.forget()
+    return verdicts
+
+
+def _judge(
+    pair: _Pair, first: Future[Look | None], second: Future[Look | None], read: Callable[[int], bytes],
+    config: NearConfig,
+) -> Verdict | None:  # fmt: skip
+    one, two = first.result(), second.result()
+    if one is None or two is None:
         return None
     try:
-        return confirm(first, second, pair.fit, config, lambda: (looks.read(pair.first), looks.read(pair.second)))
+        return confirm(one, two, pair.fit, config, lambda: (read(pair.first), read(pair.second)))
     except DataError:  # gone since it was decoded
         return None
 
@@ -161,25 +176,23 @@ def _judge(looks: _Looks, config: NearConfig, pair: _Pair) -> Verdict | None:
 class _Looks:
     """Decoded pictures by row, None for one that cannot be read; the latest are kept."""
 
-    def __init__(self, images: pl.DataFrame, read: Callable[[str], bytes]) -> None:
-        self._images, self._read = images.select("image", "width", "height"), read
-        self._looks: dict[int, Look | None] = {}
+    def __init__(self, images: pl.DataFrame, read: Callable[[str], bytes], pool: ThreadPoolExecutor) -> None:
+        self._images, self._read, self._pool = images.select("image", "width", "height"), read, pool
+        self._looks: dict[int, Future[Look | None]] = {}
 
-    def __getitem__(self, row: int) -> Look | None:
-        return self._looks[row]
+    def want(self, row: int) -> Future[Look | None]:
+        """The picture of a row, decoded by the pool if it is not held."""
+        found = self._looks.pop(row, None) or self._pool.submit(self._look, row)
+        self._looks[row] = found
+        return found
 
     def read(self, row: int) -> bytes:
         """The bytes of a row's file."""
         return self._read(self._images["image"][row])
 
-    def hold(self, rows: list[int], pool: ThreadPoolExecutor) -> None:
-        """Decode what is missing of these rows, and forget the oldest of the others."""
-        wanted = list(dict.fromkeys(rows))
-        held = {row: self._looks.pop(row) for row in wanted if row in self._looks}
-        missing = [row for row in wanted if row not in held]
-        held.update(zip(missing, pool.map(self._look, missing), strict=True))
-        self._looks |= held
-        for row in list(self._looks)[: max(0, len(self._looks) - max(_HELD, len(wanted)))]:
+    def forget(self) -> None:
+        """Let go of those that were wanted longest ago."""
+        for row in list(self._looks)[: max(0, len(self._looks) - _HELD)]:
             del self._looks[row]
 
     def _look(self, row: int) -> Look | None:
