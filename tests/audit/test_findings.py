@@ -10,10 +10,9 @@ import bad_images as bad
 import pytest
 
 from anmok.audit.config import AuditConfig
-from anmok.audit.findings import groups, to_frame
+from anmok.audit.findings import to_frame
 from anmok.audit.kinds import FAULTS, KINDS, UNSAFE, decision
 from anmok.audit.result import Audit, audit, unsafe
-from anmok.audit.scan import scan
 from anmok.core.errors import DataError
 from anmok.core.types import Finding
 from anmok.data.config import DataConfig
@@ -213,7 +212,7 @@ def test_empty_files_are_no_duplicates(tmp_path: Path) -> None:
     table = open_table(tmp_path)
     found = audit(table)
     assert found.summary["findings"] == {"empty": 2, "unlabelled": 2}
-    assert groups(scan(table).images).null_count() == 2
+    assert found.images["group"].null_count() == 2
     assert not unsafe(found)
 
 

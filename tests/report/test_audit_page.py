@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audit_contents import HOSTILE, Page, filled
+from audit_contents import HOSTILE, filled
+from parsed import Page
 
 from anmok.audit.kinds import KINDS as FOUND_KINDS
 from anmok.report.audit_content import AuditContent
@@ -204,6 +205,11 @@ def test_verdict_and_advice() -> None:
     said = verdict(full)
     assert (said.level, said.said) == ("unsafe", "Not safe to train on yet")
     assert "in two splits (40 pairs) and under two labels (40 pairs)" in said.why
+    some = verdict(replace(full, alike={"leakage": 38, "conflicting-labels": 40}))
+    assert some.why.startswith("The same image stands in two splits (2 pairs), so a score on this set would mislead.")
+    assert some.why.endswith("almost the same stand in two splits (38 pairs) and under two labels (40 pairs).")
+    likely = verdict(replace(full, alike={"leakage": 40, "conflicting-labels": 40}))
+    assert (likely.level, likely.said) == ("care", "Safe to train on, with care")
     assert [kind for kind, *_ in advice(full)] == ["leakage", "conflicting-labels", "name-collision"]
     calm = replace(full, found={"rotated": 3})
     said = verdict(calm)

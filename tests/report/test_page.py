@@ -7,11 +7,11 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from parsed import Page
 
 from anmok.report import page
 from anmok.report.content import ReportContent
@@ -32,34 +32,6 @@ CASES = {
     "multiclass": (["cardboard", "glass", "metal", "paper", "plastic", "trash"], "multiclass"),
     "multilabel": (["강아지", "cat", "bird"], "multilabel"),
 }
-
-
-class Page(HTMLParser):
-    """Elements with their attributes, script contents, and the text a reader sees."""
-
-    def __init__(self, text: str):
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.scripts: list[tuple[dict[str, str | None], str]] = []
-        self.seen = ""
-        self._inside = ""
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.elements.append((tag, dict(attrs)))
-        self._inside = tag
-        if tag == "script":
-            self.scripts.append((dict(attrs), ""))
-
-    def handle_endtag(self, tag: str) -> None:
-        self._inside = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._inside == "script":
-            attrs, text = self.scripts[-1]
-            self.scripts[-1] = (attrs, text + data)
-        elif self._inside != "style":
-            self.seen += data
 
 
 @pytest.fixture(params=CASES)

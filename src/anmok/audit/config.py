@@ -54,4 +54,8 @@ class AuditConfig(Config):
     shortcut_p: float = Field(
         0.05, gt=0, le=1, description="… and whose p, corrected for the number of properties, is at most this."
     )
+    embeddings: str = Field(
+        "embedding",
+        description="Column of the table with an embedding of each image, for near duplicates beyond pixels.",
+    )
     near: NearConfig = NearConfig()

@@ -77,14 +77,6 @@ def duplicates(images: pl.DataFrame, table: Table) -> Iterator[Finding]:
             yield Finding(kind, [pair.first, pair.second], 1.0, pair.evidence)
 
 
-def groups(images: pl.DataFrame) -> pl.Series:
-    """The duplicate group of each image, by its first member's id; null where it has none."""
-    import polars as pl
-
-    first = pl.col("id").first().over("hash")
-    return images.select(pl.when(_has_content() & pl.col("hash").is_duplicated()).then(first).alias("group"))["group"]
-
-
 def _has_content() -> pl.Expr:
     import polars as pl
 

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
+from anmok.core.errors import DataError
 from anmok.core.optional import need
+from anmok.data.table import Table
+
+if TYPE_CHECKING:
+    import polars as pl
 
 NEAREST = 8  # neighbours of an image that are looked at
 _EXACT = 20_000  # images up to which every distance is computed
@@ -36,3 +43,28 @@ def neighbours(embeddings: np.ndarray, similarity: float, threads: int) -> tuple
     first, second, near = first[keep], second[keep], near[keep]
     pairs, at = np.unique(np.stack([np.minimum(first, second), np.maximum(first, second)]), axis=1, return_index=True)
     return rows[pairs[0]], rows[pairs[1]], near[at]
+
+
+def embeddings_of(table: Table, images: pl.DataFrame, column: str) -> np.ndarray | None:
+    """float32[N, D] for the N rows of `images`, from the table's column of number lists, NaN where it has none.
+
+    None where the table has no such column.  DataError where it holds anything else, or lists of several lengths.
+    """
+    import polars as pl
+
+    if column not in table.rows.columns:
+        return None
+    wrong = DataError("expected a list of numbers for each image, all of one length.", where=column, code="embedding",
+                      remedy="Name another column with --audit.embeddings.")  # fmt: skip
+    kind = table.rows.schema[column]
+    if not isinstance(kind, pl.List | pl.Array) or not kind.inner.is_numeric():
+        raise wrong
+    known = table.rows.select("id", pl.col(column).cast(pl.List(pl.Float32)).alias("_"))
+    values = images.select("id").join(known, on="id", how="left", maintain_order="left")["_"]
+    lengths = values.list.len().drop_nulls().unique()
+    if lengths.len() != 1 or not lengths.item():
+        raise wrong
+    out = np.full((values.len(), lengths.item()), np.nan, np.float32)
+    has = values.is_not_null().to_numpy()
+    out[has] = values.drop_nulls().explode().fill_null(float("nan")).to_numpy().reshape(-1, lengths.item())
+    return out

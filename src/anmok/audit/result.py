@@ -15,6 +15,7 @@ from anmok.audit.duplicates import near_duplicates
 from anmok.audit.findings import find, to_frame
 from anmok.audit.kinds import COPIES, UNSAFE
 from anmok.audit.memory import account
+from anmok.audit.neighbours import embeddings_of
 from anmok.audit.quality import is_grey
 from anmok.audit.scan import Scan, normalization, scan
 from anmok.audit.shortcuts import Shortcut, as_dicts, shortcuts
@@ -120,7 +121,10 @@ def conclude(
 ) -> Audit:  # fmt: skip
     """Findings and summary of a scan (or of the sum of scans of its parts)."""
     began = time.perf_counter()
-    near = near_duplicates(measured.images, table.storage.read, threads=threads, config=config.near)
+    near = near_duplicates(
+        measured.images, table.storage.read, threads=threads, config=config.near,
+        embeddings=embeddings_of(table, measured.images, config.embeddings),
+    )  # fmt: skip
     images = measured.images.with_columns(near.group, is_grey(config).alias("grey"))
     tested = shortcuts(images, table)
     findings = to_frame([
@@ -152,8 +156,13 @@ def unsafe(result: Audit) -> str:
 
     Of those alike but not the same (score below 1) it is for a person to say.
     """
+    found = {kind: n - alike(result).get(kind, 0) for kind, n in result.summary["findings"].items()}
+    return ", ".join(f"{kind} ({found[kind]:,})" for kind in UNSAFE if found.get(kind))
+
+
+def alike(result: Audit) -> dict[str, int]:
+    """Of the kinds that make training unsafe, how many findings are of images alike but not the same."""
     import polars as pl
 
-    sure = result.findings.filter(pl.col("kind").is_in(list(UNSAFE)) & (pl.col("score") >= 1))
-    found = dict(sure["kind"].value_counts().iter_rows())
-    return ", ".join(f"{kind} ({found[kind]:,})" for kind in UNSAFE if kind in found)
+    unsure = result.findings.filter(pl.col("kind").is_in(list(UNSAFE)) & (pl.col("score") < 1))
+    return dict(unsure["kind"].value_counts(sort=True).iter_rows())

@@ -123,7 +123,8 @@ class AuditContent:
     title: which set; task: as the table has it, '' where nothing is labelled.  images, readable: how many; duplicates:
     images beyond the first of each duplicate group; groups: how many of these; seconds: what the audit took.  classes:
     {label: images}; counts: {split: {label: images}}, labels in class order; splits: {split: images}.  found:
-    {kind: findings}.  shown: the images of the page by key; fields: names of their facts.  listed: kind by kind.
+    {kind: findings}; alike: of these, of the kinds that make a set unsafe, those of images not quite the same.  shown:
+    the images of the page by key; fields: names of their facts.  listed: kind by kind.
     forms: {what: {value: images}} of the files.  memory: {what: bytes}, of the set and free; fits: what fits.  notes,
     warnings: sentences about the source; facts: what else is worth keeping.
     """
@@ -139,6 +140,7 @@ class AuditContent:
     groups: int = 0
     seconds: float = 0.0
     found: Mapping[str, int] = field(default_factory=dict)
+    alike: Mapping[str, int] = field(default_factory=dict)
     shown: Mapping[str, Image] = field(default_factory=dict)
     fields: Sequence[str] = ()
     sheets: Sequence[Sheet] = ()

@@ -31,13 +31,13 @@ class Kind(NamedTuple):
 # Gravest first: the order of the page, and of the advice on top of it.
 KINDS: dict[str, Kind] = {
     "leakage": Kind(
-        "The same image in two splits",
+        "The same image, or nearly, in two splits",
         "A model would be tested on what it has learned, and its score would be too good.",
         "Split again with duplicates kept together: `anmok split DATA --audit AUDIT --split ignore`.",
         "unsafe", "pair", pictures=24,
     ),
     "conflicting-labels": Kind(
-        "The same image under two labels",
+        "The same image, or nearly, under two labels",
         "At least one of the labels is wrong, and a model is taught a contradiction.",
         "Decide which label is right; until then these images are left out.",
         "unsafe", "pair", pictures=24,

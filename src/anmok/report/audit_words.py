@@ -24,11 +24,12 @@ _UNSAFE = {"leakage": "in two splits", "conflicting-labels": "under two labels"}
 
 def verdict(content: AuditContent) -> Verdict:
     """What the audit comes to."""
-    found = [k for k in ordered(content.found) if kind_of(k).level == "unsafe"]
+    sure = {k: n - content.alike.get(k, 0) for k, n in content.found.items() if kind_of(k).level == "unsafe"}
+    found = {k: sure[k] for k in ordered(sure) if sure[k]}
     if found:
-        where = " and ".join(f"{_UNSAFE.get(k, 'where it must not')} ({counted(k, content.found[k])})" for k in found)
-        why = f"The same image stands {where}, so a score on this set would mislead."
-        return Verdict("unsafe", "Not safe to train on yet", why)
+        why = f"The same image stands {_where(found)}, so a score on this set would mislead."
+        more = f" Images that are almost the same stand {_where(content.alike)}." if any(content.alike.values()) else ""
+        return Verdict("unsafe", "Not safe to train on yet", why + more)
     if not content.readable:
         return Verdict("unsafe", "Nothing to train on", "No image can be read.")
     if not any(content.classes.values()):
@@ -38,11 +39,20 @@ def verdict(content: AuditContent) -> Verdict:
     lost = content.images - content.readable
     if lost:
         why += f" {count(lost, 'image')} cannot be used and {'is' if lost == 1 else 'are'} left out."
+    if any(content.alike.values()):
+        why += f" Images that are almost the same stand {_where(content.alike)}: look at them."
+        return Verdict("care", "Safe to train on, with care", why)
     doubts = [k for k in ("suspect-label", "shortcut") if content.found.get(k)]
     if doubts:
         doubt = " and ".join(_lower(kind_of(k).title) for k in doubts)
         return Verdict("care", "Safe to train on, with care", f"{why} But look at the {doubt}.")
     return Verdict("safe", "Safe to train on", why)
+
+
+def _where(found: Mapping[str, int]) -> str:
+    return " and ".join(
+        f"{_UNSAFE.get(k, 'where it must not')} ({counted(k, found[k])})" for k in ordered(found) if found[k]
+    )
 
 
 def advice(content: AuditContent, most: int = 3) -> list[tuple[str, str, str]]:

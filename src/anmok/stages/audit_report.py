@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from anmok.audit.result import Audit
+from anmok.audit.result import Audit, alike
 from anmok.core.machine import cores
 from anmok.core.text import visible
 from anmok.data.table import Table, class_counts, split_counts
@@ -54,6 +54,7 @@ def gather(audit: Audit, table: Table, threads: int) -> AuditContent:
         groups=grouped.n_unique(),
         seconds=summary["seconds"],
         found=summary["findings"],
+        alike=alike(audit),
         shown=shown(audit, table, choice, made),
         fields=list(fields(images).values()),
         sheets=choice.sheets,
