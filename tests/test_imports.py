@@ -14,7 +14,8 @@ FRONT = {"cli", "commands", "__main__", "__init__"}
 MAY: dict[str, set[str]] = {
     "core": set(),
     "data": {"core"},
-    "data.batches": {"core", "augment"},  # the loader's threads execute the augmentation
+    # the loader's threads prepare and augment
+    **{f"data.{name}": {"core", "augment"} for name in ("batches", "device_batch", "loading", "pixels")},
     "audit": {"core", "data"},
     "augment": {"core"},
     "models": {"core"},

@@ -17,14 +17,16 @@ from sklearn.datasets import load_sample_image
 
 from anmok.augment.color import SPACES, convert
 from anmok.augment.config import Colorspace, Equalize, Normalize, PreprocessConfig, fit_together
-from anmok.augment.policy import Policy
+from anmok.augment.params import Op
+from anmok.augment.policy import Policy, ranges
 from anmok.augment.preprocess import MARGIN, Preprocess, build_preprocess
 from anmok.augment.statistics import PHOTOS
 from anmok.core.config import resolve
 from anmok.core.errors import DataError, UsageError
 from anmok.data import Loader, Table, open_table
-from anmok.data.batches import Normalized
+from anmok.data.cache import RamCache
 from anmok.data.decode import decode
+from anmok.data.loading import Normalized
 from anmok.stages.config import TrainConfig
 
 PHOTO = np.ascontiguousarray(load_sample_image("china.jpg"))
@@ -247,9 +249,9 @@ def test_training_sees_what_validation_sees(table: Table, step: dict[str, Any], 
     pre = Preprocess(64, fit=fit, **step)
     used = images(table, pre)
     np.testing.assert_array_equal(images(table, pre, policy=Policy()), used)
-    plain = np.abs(images(table, Preprocess(64, fit=fit), policy=Policy(hflip=1))[:, :, ::-1].astype(int)
+    plain = np.abs(images(table, Preprocess(64, fit=fit), policy=ranges(hflip=1))[:, :, ::-1].astype(int)
                    - images(table, Preprocess(64, fit=fit))).mean()  # fmt: skip
-    flipped = np.abs(images(table, pre, policy=Policy(hflip=1))[:, :, ::-1].astype(int) - used)
+    flipped = np.abs(images(table, pre, policy=ranges(hflip=1))[:, :, ::-1].astype(int) - used)
     if pre.colorspace == "hsv":
         flipped[..., 0] = np.minimum(flipped[..., 0], 180 - flipped[..., 0])
     # The one difference is the warp in the place of the resize, enlarged as the step enlarges contrast.
@@ -259,8 +261,9 @@ def test_training_sees_what_validation_sees(table: Table, step: dict[str, Any], 
 
 @pytest.mark.parametrize("equalize", ["global", "luminance"])
 def test_equalisation_does_not_undo_what_is_drawn(table: Table, equalize: Any) -> None:
-    policy = Policy(brightness=0.4)
-    factor = policy.draw(table.rows["id"].to_list(), 1, 7).brightness
+    policy = ranges(brightness=0.4)
+    programs = policy.draw(table.rows["id"].to_list(), 1, 7).programs
+    factor = np.array([dict(program)[Op.BRIGHTNESS][0] for program in programs])
     drawn = images(table, Preprocess(64, "gray", equalize=equalize), policy=policy, seed=7)
     brightest = np.minimum(255 * factor, 255)
     np.testing.assert_allclose(drawn.max((1, 2, 3)), brightest, rtol=0.04)  # smoothed a little by the resize
@@ -270,11 +273,11 @@ def test_equalisation_does_not_undo_what_is_drawn(table: Table, equalize: Any) -
 def test_colour_and_range_come_after_augmentation_and_mixing(table: Table, step: dict[str, Any]) -> None:
     pre = Preprocess(48, **step)
     before = Preprocess(48, equalize=pre.equalize)
-    for policy in (Policy(hflip=0.5, rotate=20, brightness=0.3, erase=0.5), Policy(rotate=9, mixup=0.4, cutmix=1.0)):
+    for policy in (ranges(hflip=0.5, rotate=20, brightness=0.3, erase=0.5), ranges(rotate=9, mixup=0.4, cutmix=1.0)):
         drawn = images(table, before, policy=policy, seed=4)
         np.testing.assert_array_equal(images(table, pre, policy=policy, seed=4), pre.finish(drawn))
         np.testing.assert_array_equal(
-            images(table, pre, policy=policy, seed=4, cache="ram", threads=3), pre.finish(drawn)
+            images(table, pre, policy=policy, seed=4, cache=RamCache(1 << 30), threads=3), pre.finish(drawn)
         )
 
 

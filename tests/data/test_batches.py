@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from anmok.augment.config import AugmentConfig
-from anmok.augment.policy import build_policy
+from anmok.augment.named import build_policy
 from anmok.augment.preprocess import Preprocess
 from anmok.core.errors import DataError, UsageError
 from anmok.data import Dataset, Loader, Table, loader, open_table
 from anmok.data.batches import batch_bounds, epoch_order
+from anmok.data.cache import RamCache
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def test_an_epoch_can_be_taken_up_at_any_batch(table: Table) -> None:
             np.testing.assert_array_equal(a.targets, b.targets)
 
 
-@pytest.mark.parametrize("options", [{"threads": 4}, {"cache": "ram"}, {"prefetch": 1}])
+@pytest.mark.parametrize("options", [{"threads": 4}, {"cache": RamCache(1 << 30)}, {"prefetch": 1}])
 def test_threads_and_cache_change_nothing(table: Table, options: dict[str, object]) -> None:
     policy = build_policy(AugmentConfig(policy="medium"))
     plain, other = make(table, policy=policy, threads=1), make(table, policy=policy, **options)

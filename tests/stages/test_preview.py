@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,10 @@ from sklearn.datasets import load_sample_image
 
 import anmok
 from anmok.augment.color import convert
-from anmok.augment.policy import NAMED, Policy
+from anmok.augment.config import AugmentConfig
+from anmok.augment.named import build_policy
+from anmok.augment.params import Op
+from anmok.augment.policy import Policy, ranges
 from anmok.augment.preprocess import Preprocess
 from anmok.core.errors import DataError, UsageError
 from anmok.data import Loader, Table, open_table
@@ -151,7 +155,7 @@ def test_variants_are_those_of_the_epochs_of_a_training(cuts: Path, drawn: Seen,
         cuts, images=4, variants=3, seed=5, image_size=40, equalize="luminance", colorspace="hsv", augment=policy
     )
     table = open_table(cuts)
-    alone = Policy(**{**vars(NAMED[policy]), "mixup": 0.0, "cutmix": 0.0})
+    alone = replace(build_policy(AugmentConfig(policy=policy)), mixup=0.0, cutmix=0.0)
     pre = Preprocess(40, equalize="luminance")
     training = Loader(table, preprocess=pre, policy=alone, batch_size=20, shuffle=True, seed=5)
     for epoch in range(3):
@@ -160,7 +164,7 @@ def test_variants_are_those_of_the_epochs_of_a_training(cuts: Path, drawn: Seen,
         for n, row in enumerate(drawn["rows"]):
             shown = cell(drawn, n, f"drawn {epoch + 1}")
             np.testing.assert_array_equal(shown.image, batch.images[place[row.name]])
-            assert ("erased" in shown.caption) == bool(~np.isnan(alone.draw([row.name], epoch, 5).erase[0, 0]))
+            assert ("erased" in shown.caption) == (Op.ERASE in alone.draw([row.name], epoch, 5).ops)
     assert ("Mixed batches are not shown" in drawn["notes"]) == (policy == "strong")
     assert len(drawn["columns"]) == 2 + 3 + 3
 
@@ -168,15 +172,16 @@ def test_variants_are_those_of_the_epochs_of_a_training(cuts: Path, drawn: Seen,
 def test_what_was_drawn_is_said_in_words() -> None:
     still = Policy().draw(["a"], 0, 0)
     assert stage.drawn(still, 0) == "unchanged"
-    params = Policy(hflip=1, vflip=1, scale=(0.25, 0.25), ratio=(2, 2), relative=False).draw(["a"], 0, 0)
+    params = ranges(hflip=1, vflip=1, scale=(0.25, 0.25), ratio=(2, 2), relative=False).draw(["a"], 0, 0)
     words = stage.drawn(params, 0).replace("\N{NO-BREAK SPACE}", " ")
     assert words == "crop 25% of the area, aspect 2.00, flip, upside down"
-    params = Policy(rotate=30, shear=10, brightness=0.5, contrast=0.5, saturation=0.5, erase=1).draw(["a"], 0, 0)
+    params = ranges(rotate=30, shear=10, brightness=0.5, contrast=0.5, saturation=0.5, erase=1).draw(["a"], 0, 0)
     words = stage.drawn(params, 0).replace("\N{NO-BREAK SPACE}", " ")
+    v = {op: numbers[0] for op, numbers in params.programs[0]}
     expected = (
-        f"turn {np.rad2deg(params.angle[0]):+.1f}°, shear {np.rad2deg(np.arctan(params.shear[0])):+.1f}°, "
-        f"brightness ×{params.brightness[0]:.2f}, contrast ×{params.contrast[0]:.2f}, "
-        f"saturation ×{params.saturation[0]:.2f}, erased"
+        f"turn {np.rad2deg(v[Op.ROTATE]):+.1f}°, shear {np.rad2deg(np.arctan(v[Op.SHEAR_X])):+.1f}°, "
+        f"brightness ×{v[Op.BRIGHTNESS]:.2f}, contrast ×{v[Op.CONTRAST]:.2f}, "
+        f"saturation ×{v[Op.SATURATION]:.2f}, erased"
     )
     assert words == expected
     assert "saturation" not in stage.drawn(params, 0, depth=1)

@@ -9,7 +9,12 @@ from pydantic import Field, field_validator, model_validator
 from anmok.core.config import Config
 from anmok.core.errors import did_you_mean
 
-POLICIES = ("none", "flip-crop", "light", "medium", "strong")
+POLICIES = (
+    "none", "flip-crop", "light", "medium", "strong", "autoaugment", "autoaugment-cifar10", "autoaugment-svhn",
+    "randaugment", "trivialaugment", "augmix",
+)  # fmt: skip
+FILES = (".toml", ".json")
+OBJECT = "object:"  # an object of the user's program, given again to resume
 Fit = Literal["squash", "crop", "letterbox"]
 Equalize = Literal["none", "global", "luminance", "clahe"]
 Colorspace = Literal["rgb", "bgr", "hsv", "hls", "lab", "luv", "ycrcb", "ycbcr", "xyz"]
@@ -54,7 +59,11 @@ class PreprocessConfig(Config):
 class AugmentConfig(Config):
     """A named policy, and every quantity of it to set apart."""
 
-    policy: str = Field("light", description=f"Training augmentation: {', '.join(POLICIES)}.")
+    policy: str = Field(
+        "light",
+        description=f"Training augmentation: {', '.join(POLICIES)} (randaugment:n=2,m=9 sets its numbers), or a file: "
+        "a policy's .toml, Albumentations' .json.",
+    )
     hflip: float | None = Field(None, ge=0, le=1, description="Probability of a left-right flip.")
     vflip: float | None = Field(None, ge=0, le=1, description="Probability of an up-down flip.")
     scale: tuple[float, float] | None = Field(None, description="Random-resized-crop: range of the area's share.")
@@ -64,6 +73,12 @@ class AugmentConfig(Config):
     brightness: float | None = Field(None, ge=0, le=1, description="Brightness factor drawn from 1 ± this.")
     contrast: float | None = Field(None, ge=0, le=1, description="Contrast factor drawn from 1 ± this.")
     saturation: float | None = Field(None, ge=0, le=1, description="Saturation factor drawn from 1 ± this.")
+    hue: float | None = Field(None, ge=0, le=0.5, description="Largest turn of the hue either way, of a whole turn.")
+    translate: float | None = Field(None, ge=0, le=1, description="Largest move either way, share of each side.")
+    perspective: float | None = Field(None, ge=0, le=1, description="Probability of a random perspective.")
+    elastic: float | None = Field(None, ge=0, le=1, description="Probability of an elastic displacement.")
+    blur: float | None = Field(None, ge=0, le=1, description="Probability of a Gaussian blur of up to 2 pixels.")
+    noise: float | None = Field(None, ge=0, le=1, description="Probability of Gaussian noise of up to 5 %.")
     erase: float | None = Field(None, ge=0, le=1, description="Probability of erasing a rectangle of 2-25 %.")
     mixup: float | None = Field(None, ge=0, description="MixUp's alpha; 0 for none.")
     cutmix: float | None = Field(None, ge=0, description="CutMix's alpha; 0 for none.")
@@ -72,8 +87,12 @@ class AugmentConfig(Config):
     @field_validator("policy")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in POLICIES:
-            raise ValueError(f"no such policy. {did_you_mean(value, POLICIES)}".strip())
+        if (
+            value.partition(":")[0] not in POLICIES
+            and not value.lower().endswith(FILES)
+            and not value.startswith(OBJECT)
+        ):
+            raise ValueError(f"no such policy. {did_you_mean(value.partition(':')[0], POLICIES)}".strip())
         return value
 
     @field_validator("scale", "ratio")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from anmok.augment.guests import Guest
 from anmok.augment.policy import Policy
 
 
-def mix_batch(images: np.ndarray, targets: np.ndarray, policy: Policy, key: tuple[int, int, int]) -> np.ndarray:
-    """Mix uint8[B, S, S, C] in place; soft targets float32[B, K] of targets float32[B, K].
+def mix_batch(images: Any, targets: np.ndarray, policy: Policy | Guest, key: tuple[int, int, int]) -> np.ndarray:
+    """Mix uint8[B, S, S, C], an array or a tensor, in place; soft targets float32[B, K] of targets float32[B, K].
 
     MixUp (Zhang et al. 2018, arXiv:1710.09412): λx + (1−λ)x', λ ~ Beta(α, α). CutMix (Yun et al. 2019,
     arXiv:1905.04899): a rectangle of area 1−λ comes from x'. Where both are on, a mixed batch takes one of them.
     key: (seed, epoch, step), so that a resumed run mixes the same images.
     """
-    import cv2
-
     rng = np.random.default_rng([*key, 0x6D6978])
     chance, kind = rng.random(2)
     if len(images) < 2 or chance >= policy.mix:
@@ -34,6 +35,16 @@ def mix_batch(images: np.ndarray, targets: np.ndarray, policy: Policy, key: tupl
         images[:, y0:y1, x0:x1] = others[:, y0:y1, x0:x1]
         share = 1 - (x1 - x0) * (y1 - y0) / size**2
     else:
+        _blend(images, others, share)
+    return (share * targets + (1 - share) * targets[partner]).astype(np.float32)
+
+
+def _blend(images: Any, others: Any, share: float) -> None:
+    """share × images + (1 − share) × others, rounded, into `images`."""
+    if isinstance(images, np.ndarray):
+        import cv2
+
         flat = images.reshape(len(images), -1)
         cv2.addWeighted(flat, share, others.reshape(len(images), -1), 1 - share, 0, dst=flat)
-    return (share * targets + (1 - share) * targets[partner]).astype(np.float32)
+    else:
+        images.copy_((images.float() * share).add_(others.float(), alpha=1 - share).round_())

@@ -1,183 +1,115 @@
-"""What is drawn for each image: a pure function of (seed, epoch, row id), so that any epoch can be replayed.
-
-The draws are counter-based: every (row, quantity) hashes to its own uniform number (splitmix64, Steele et al. 2014), so
-neither the batch an image falls into nor the number of threads or ranks changes what happens to it.
-"""
+"""A policy: steps, drawn one after the other for each image as a pure function of (seed, epoch, row id)."""
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from anmok.augment.config import AugmentConfig
+from anmok.augment import steps as s
+from anmok.augment.draws import row_keys, spread
+from anmok.augment.params import Params
+from anmok.augment.steps import Step
+from anmok.core.errors import UsageError
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_U64 = np.uint64
-DRAWS = 16
+_VIEW = 0x9E3779B9  # epochs lie closer together than the views of one epoch
 
 
 @dataclass(frozen=True)
 class Policy:
-    """Ranges to draw from; the neutral value of each leaves the image alone (but for the resize).
+    """What is drawn for an image, and how batches are mixed.
 
-    relative: `ratio` multiplies the image's own aspect, as fits a model that sees images squashed to a square;
-    otherwise it is the crop's width / height in pixels, as torchvision's RandomResizedCrop has it.
+    steps: in their order. border, fill: see Params. mixup, cutmix: their alphas, 0 for none; mix: the share of batches
+    that is mixed. size: side of the output where nobody else says it, None for the images' own.
     """
 
-    hflip: float = 0.0
-    vflip: float = 0.0
-    scale: tuple[float, float] = (1.0, 1.0)
-    ratio: tuple[float, float] | None = None
-    rotate: float = 0.0
-    shear: float = 0.0
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    erase: float = 0.0
+    steps: tuple[Step, ...] = ()
+    border: str = "reflect"
+    fill: tuple[int, int, int] = (0, 0, 0)
     mixup: float = 0.0
     cutmix: float = 0.0
     mix: float = 1.0
-    relative: bool = True
+    size: int | None = None
 
     @property
     def neutral(self) -> bool:
         """Whether nothing is ever changed."""
-        return self == Policy(mix=self.mix, relative=self.relative)
+        return not self.steps and not self.mixes
 
     @property
     def mixes(self) -> bool:
         """Whether batches are mixed, so that targets become soft."""
         return self.mix > 0 and (self.mixup > 0 or self.cutmix > 0)
 
-    def draw(self, ids: Sequence[str], epoch: int, seed: int) -> Params:
-        """The parameters of N images, plain arrays."""
-        u = uniform(ids, epoch, seed, DRAWS)
+    @property
+    def crops(self) -> bool:
+        """Whether a random-resized-crop of an aspect of its own gives the square."""
+        return any(step.name == "crop" and step.settings[2] is not None for step in self.steps)
 
-        def span(column: int, low: float, high: float) -> np.ndarray:
-            return low + (high - low) * u[:, column]
+    def check(self, depth: int) -> None:
+        """UsageError where a step makes no sense for images of `depth` channels."""
+        colored = [step.name for step in self.steps if step.colored]
+        if depth == 1 and colored:
+            raise UsageError(
+                f"{colored[0]} changes colours, and the images have one channel.", where="augment", code="setting",
+                remedy="Leave saturation and hue out, or train with --channels rgb.",
+            )  # fmt: skip
 
-        n = len(ids)
-        ratio = np.zeros(n) if self.ratio is None else span(3, np.log(self.ratio[0]), np.log(self.ratio[1]))
-        factors = [
-            span(8 + k, 1 - spread, 1 + spread)
-            for k, spread in enumerate((self.brightness, self.contrast, self.saturation))
-        ]
-        return Params(
-            area=span(2, *self.scale),
-            log_ratio=ratio,
-            relative=np.full(n, self.relative or self.ratio is None),
-            place=u[:, 4:6].copy(),
-            angle=np.deg2rad(span(6, -self.rotate, self.rotate)),
-            shear=np.tan(np.deg2rad(span(7, -self.shear, self.shear))),
-            hflip=u[:, 0] < self.hflip,
-            vflip=u[:, 1] < self.vflip,
-            brightness=factors[0],
-            contrast=factors[1],
-            saturation=factors[2],
-            erase=np.where((u[:, 11] < self.erase)[:, None], u[:, 12:16], np.nan),
-        )
+    def draw(self, ids: Sequence[str], epoch: int, seed: int, view: int = 0) -> Params:
+        """The parameters of N images, plain arrays. view: which, where an image is shown more than once."""
+        keys = row_keys(ids, epoch + _VIEW * view, seed)
+        u = spread(keys, max(1, sum(step.columns for step in self.steps)))
+        drawn, start = [s.Drawn(np.zeros((len(ids), 0), np.int8), np.zeros((len(ids), 0, s.VALUES), np.float32))], 0
+        for step in self.steps:
+            drawn.append(step.draw(u[:, start : start + step.columns]))
+            start += step.columns
+        return Params(*s.joined(drawn)[:2], keys, s.joined(drawn).chains, self.border, self.fill, size=self.size)
 
 
-@dataclass(frozen=True)
-class Params:
-    """The drawn augmentation of N images.
+def compose(*steps: Step, border: str = "reflect", fill: tuple[int, int, int] = (0, 0, 0), **mixing: Any) -> Policy:
+    """A policy of steps in this order: `compose(flip(), rotate(15), color_jitter(.2, .2, .2, .02), crop(224))`.
 
-    area: share of the image's area in the crop; log_ratio: log(width / height) of the crop, where `relative` of the
-    image's own; place: [N, 2] where the crop lies in what is left, in [0, 1]; angle: radians; shear: horizontal, as a
-    factor; brightness, contrast, saturation: factors; erase: [N, 4] uniform numbers of a rectangle, NaN where none is
-    erased.
+    border: `reflect`, or `fill` with the colour `fill` for what a warp uncovers. mixing: mixup, cutmix, mix of Policy.
     """
-
-    area: np.ndarray
-    log_ratio: np.ndarray
-    relative: np.ndarray
-    place: np.ndarray
-    angle: np.ndarray
-    shear: np.ndarray
-    hflip: np.ndarray
-    vflip: np.ndarray
-    brightness: np.ndarray
-    contrast: np.ndarray
-    saturation: np.ndarray
-    erase: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.area)
-
-    def take(self, index: int | slice | np.ndarray) -> Params:
-        """The parameters of some of the images."""
-        return Params(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
-
-    def matrix(self, index: int, height: int, width: int, out: int) -> np.ndarray:
-        """Source-from-output affine matrix float64[2, 3] in pixel centres, of one image of this size.
-
-        The crop's box comes first (Szegedy et al. 2015, as torchvision's RandomResizedCrop: a box that does not fit is
-        clipped to the image), then rotation and shear about its centre, then the flips. Plain floats, as every image
-        passes here while it holds the interpreter.
-        """
-        ratio = math.exp(self.log_ratio[index]) * (width / height if self.relative[index] else 1.0)
-        area = float(self.area[index]) * width * height
-        box_w, box_h = min(math.sqrt(area * ratio), width), min(math.sqrt(area / ratio), height)
-        cx = (width - box_w) * float(self.place[index, 0]) + box_w / 2
-        cy = (height - box_h) * float(self.place[index, 1]) + box_h / 2
-        angle, shear = float(self.angle[index]), float(self.shear[index])
-        cos, sin = math.cos(angle), math.sin(angle)
-        # output (pixels from the centre) → turned, sheared → scaled to the box → placed on its centre
-        fx, fy = (-1.0 if flip[index] else 1.0 for flip in (self.hflip, self.vflip))
-        sx, sy, middle = box_w / out, box_h / out, (out - 1) / 2
-        a, b = sx * cos * fx, sx * (cos * shear - sin) * fy
-        c, d = sy * sin * fx, sy * (sin * shear + cos) * fy
-        return np.array([[a, b, cx - 0.5 - (a + b) * middle], [c, d, cy - 0.5 - (c + d) * middle]])
-
-    def matrices(self, sizes: np.ndarray, out: int) -> np.ndarray:
-        """`matrix` of N images of sizes int[N, 2] (H, W): float64[N, 2, 3]."""
-        found = [self.matrix(i, height, width, out) for i, (height, width) in enumerate(sizes.tolist())]
-        return np.array(found).reshape(-1, 2, 3)
+    if border not in ("reflect", "fill"):
+        raise UsageError(f"border must be reflect or fill, found {border}.", code="setting")
+    if sum(step.name == "augmix" for step in steps) > 1:
+        raise UsageError("a policy holds at most one augmix.", code="setting")
+    sizes = [step.settings[0] for step in steps if step.name == "crop" and step.settings[0] is not None]
+    size: Any = sizes[-1] if sizes else None
+    return Policy(tuple(step for step in steps if step.ops), border, fill, size=size, **mixing)
 
 
-NAMED = {
-    "none": Policy(),
-    "flip-crop": Policy(hflip=0.5, scale=(0.35, 1.0), ratio=(3 / 4, 4 / 3)),
-    "light": Policy(
-        hflip=0.5, scale=(0.6, 1.0), ratio=(3 / 4, 4 / 3), rotate=10, brightness=0.2, contrast=0.2, saturation=0.2
-    ),
-    "medium": Policy(
-        hflip=0.5, scale=(0.35, 1.0), ratio=(3 / 4, 4 / 3), rotate=15, shear=5,
-        brightness=0.3, contrast=0.3, saturation=0.3, erase=0.25,
-    ),
-    "strong": Policy(
-        hflip=0.5, scale=(0.25, 1.0), ratio=(3 / 4, 4 / 3), rotate=20, shear=10,
-        brightness=0.4, contrast=0.4, saturation=0.4, erase=0.25, mixup=0.2, cutmix=1.0, mix=0.5,
-    ),
-}  # fmt: skip
+def ranges(
+    *, hflip: float = 0.0, vflip: float = 0.0, scale: tuple[float, float] = (1.0, 1.0),
+    ratio: tuple[float, float] | None = None, relative: bool = True, rotate: float = 0.0, shear: float = 0.0,
+    translate: float = 0.0, perspective: float = 0.0, brightness: float = 0.0, contrast: float = 0.0,
+    saturation: float = 0.0, hue: float = 0.0, blur: float = 0.0, noise: float = 0.0, elastic: float = 0.0,
+    erase: float = 0.0, inner: Sequence[Step] = (), **rest: Any,
+) -> Policy:  # fmt: skip
+    """A policy of quantities in the usual order: crop, flips, geometry, `inner`, colour, blur, noise, erasing.
 
-
-def build_policy(config: AugmentConfig, relative: bool = True) -> Policy:
-    """The named policy with the quantities that the configuration sets apart; relative: see Policy."""
-    base = NAMED[config.policy]
-    own = {name: value for name, value in config.model_dump(exclude={"policy"}).items() if value is not None}
-    return replace(base, **own, relative=relative)
-
-
-def row_keys(ids: Sequence[str]) -> np.ndarray:
-    """uint64[N]: a stable 64-bit hash (BLAKE2b) of every id."""
-    digest = b"".join(hashlib.blake2b(i.encode("utf-8", "surrogatepass"), digest_size=8).digest() for i in ids)
-    return np.frombuffer(digest, "<u8")
-
-
-def uniform(ids: Sequence[str], epoch: int, seed: int, draws: int) -> np.ndarray:
-    """float64[N, draws] in [0, 1), a pure function of (seed, epoch, id, column)."""
-    stream = _mix64(_mix64(np.array([seed % 2**64], _U64)) ^ np.array([epoch], _U64))
-    start = _mix64(row_keys(ids) ^ stream)
-    counter = start[:, None] + _GOLDEN * np.arange(1, draws + 1, dtype=_U64)
-    return (_mix64(counter) >> _U64(11)) * (1.0 / (1 << 53))
-
-
-def _mix64(x: np.ndarray) -> np.ndarray:
-    x = (x ^ (x >> _U64(30))) * _U64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> _U64(27))) * _U64(0x94D049BB133111EB)
-    return x ^ (x >> _U64(31))
+    relative: `ratio` multiplies the image's own aspect, as fits a model that sees images squashed to a square;
+    otherwise it is the crop's width / height in pixels, as torchvision's RandomResizedCrop has it. blur, noise,
+    elastic, perspective: the probability of each. rest: border, fill, mixup, cutmix, mix of Policy.
+    """
+    steps = [
+        *([s.flip(hflip)] if hflip else []),
+        *([s.flip(vflip, vertical=True)] if vflip else []),
+        *([s.perspective(0.3, perspective)] if perspective else []),
+        *([s.translate(translate)] if translate else []),
+        *([s.rotate(rotate)] if rotate else []),
+        *([s.shear(shear)] if shear else []),
+        *([s.elastic(p=elastic)] if elastic else []),
+        *inner,
+        s.color_jitter(brightness, contrast, saturation, hue),
+        *([s.blur(p=blur)] if blur else []),
+        *([s.noise(p=noise)] if noise else []),
+        *([s.erase(erase)] if erase else []),
+    ]
+    steps = [step for step in steps if step.ops]
+    if steps or ratio is not None or scale != (1.0, 1.0):  # whatever is drawn is drawn in the model's square
+        steps.insert(0, s.crop(None, scale, ratio, relative))
+    return compose(*steps, **rest)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -82,10 +83,17 @@ def fingerprint() -> dict[str, Any]:
     }
 
 
-def free_memory_bytes() -> int:
-    """Memory that can be had now, what the system only borrows for files included; 1 GiB where it does not say."""
+def free_memory_bytes(root: Path = Path("/")) -> int:
+    """Memory that can be had now, what the system only borrows for files included; 1 GiB where it does not say.
+
+    A control group (a container, a job of a scheduler) that allows less counts, and so do the groups around it.
+    """
+    return min([_machine_free_bytes(root), *_group_free_bytes(root)])
+
+
+def _machine_free_bytes(root: Path) -> int:
     try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
+        for line in (root / "proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
                 return int(line.split()[1]) * 1024
     except OSError:
@@ -93,3 +101,31 @@ def free_memory_bytes() -> int:
     if not hasattr(os, "sysconf") or "SC_AVPHYS_PAGES" not in os.sysconf_names:
         return 1 << 30
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _group_free_bytes(root: Path) -> Iterator[int]:
+    """What is left in each control group around this process: its limit less what it holds beyond idle file pages."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":  # version 2
+            home, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            home = root / "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        # In a container the path may be that of the host, of which only the top is mounted.
+        for part in (Path(path.lstrip("/")), *Path(path.lstrip("/")).parents):
+            group = home / part
+            try:
+                limit = (group / names[0]).read_text().strip()
+                used = int((group / names[1]).read_text())
+                stat = dict(s.split() for s in (group / "memory.stat").read_text().splitlines())
+            except (OSError, ValueError):
+                continue
+            if limit.isdecimal():  # version 2 says "max" for none
+                yield max(0, int(limit) - used + int(stat.get(names[2], 0)))

@@ -10,7 +10,7 @@ _HOME = {
     "Dataset": "dataset",
     "Loader": "batches",
     "Table": "table",
-    "loader": "batches",
+    "loader": "loading",
     "open_table": "sources",
     "split_table": "split",
 }

@@ -6,30 +6,31 @@ any batch without reading what came before.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from anmok.augment.config import AugmentConfig
+from anmok.augment.guests import Guest, GuestParams
 from anmok.augment.host import augment_into
 from anmok.augment.mix import mix_batch
-from anmok.augment.policy import Params, Policy, build_policy
-from anmok.augment.preprocess import MARGIN, Preprocess
-from anmok.core.errors import DataError, ImageError, UsageError, did_you_mean
-from anmok.core.machine import cores, free_memory_bytes
+from anmok.augment.params import Params
+from anmok.augment.policy import Policy
+from anmok.augment.preprocess import Preprocess
+from anmok.augment.views import Views
+from anmok.core.errors import DataError, ImageError, UsageError
+from anmok.core.machine import cores
 from anmok.core.pixels import luma
 from anmok.core.types import Batch, Reject
-from anmok.data.decode import decode
+from anmok.data.cache import NoCache, PixelCache
+from anmok.data.device_cache import DeviceCache
+from anmok.data.pixels import Pixels
+from anmok.data.sampler import row_weights, weighted_order
 from anmok.data.table import Table
-
-CACHES = ("none", "ram", "auto")
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> np.ndarray:
@@ -54,55 +55,61 @@ def batch_bounds(
     return list(zip([0, *ends], ends, strict=False))
 
 
+@dataclass
+class Pending:
+    """A batch on its way: its step, rows, what was drawn for each view, where the views go, and the threads' work."""
+
+    step: int
+    rows: np.ndarray
+    params: list[Params | GuestParams] | None
+    out: list[np.ndarray]
+    futures: list[Future[list[Reject]]]
+
+
 class Loader:
     """Batches of a Table. `epoch(e, start)` yields those of epoch e from batch `start` on; iterating counts epochs.
 
-    Images are uint8[B, S, S, C]; targets int64[B], or float32[B, K] for multi-label and mixed batches. An image that
-    cannot be decoded is left out of its batch and kept in `rejects`; nothing replaces it (a batch may end up empty).
-    `notes` says of which image the colour profile is broken and ignored. `wait_s` sums the seconds the consumer waited
-    for data.
+    Images are uint8[B, S, S, C] (of Views: a tuple of them, one a view); targets int64[B], or float32[B, K] for
+    multi-label and mixed batches. An image that cannot be decoded is left out of its batch and kept in `rejects`;
+    nothing replaces it (a batch may end up empty). `notes` says of which image the colour profile is broken and
+    ignored. `wait_s` sums the seconds the consumer waited for data.
 
-    policy: what training draws, None for the deterministic preprocessing. rank, world: this process takes its share of
-    every global batch. on_reject is called once for each rejected image; on_note(id, text) for each note, from the
-    thread that reads the image.
+    policy: what training draws, None for the deterministic preprocessing. cache: keeps decoded pixels, at a short side
+    of `cache_side` (see `open_cache`); with a DeviceCache images come as a tensor on its device. balance: with
+    `shuffle`, how often the rows of a class are drawn (see `sampling_weights`). rank, world: this process takes its
+    share of every global batch. empty: makes the arrays of a batch, by default np.empty. on_reject is called once for
+    each rejected image; on_note(id, text) for each note, from the thread that reads the image.
     """
 
     def __init__(
-        self, table: Table, *, preprocess: Preprocess, batch_size: int, policy: Policy | None = None,
-        shuffle: bool = False, drop_last: bool = False, seed: int = 0, threads: int | None = None, cache: str = "none",
+        self, table: Table, *, preprocess: Preprocess, batch_size: int, policy: Policy | Guest | Views | None = None,
+        shuffle: bool = False, drop_last: bool = False, seed: int = 0, threads: int | None = None,
+        cache: PixelCache | None = None, cache_side: int | None = None, balance: str = "none",
         allow_truncated: bool = False, rank: int = 0, world: int = 1, prefetch: int = 3,
+        empty: Callable[[tuple[int, ...]], np.ndarray] | None = None,
         on_reject: Callable[[Reject], None] | None = None, on_note: Callable[[str, str], None] | None = None,
     ):  # fmt: skip
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, found {batch_size}.", code="setting")
         if threads is not None and threads < 1:
             raise UsageError(f"threads must be at least 1, found {threads}.", code="setting")
-        if cache not in CACHES:
-            raise UsageError(f"no such cache: {cache}. {did_you_mean(cache, CACHES)}".strip(), code="setting")
         if not len(table):
             raise DataError("there are no images to load.", code="empty-table")
         self.table, self.preprocess, self.seed, self.prefetch = table, preprocess, seed, prefetch
         self.policy = None if policy is None or policy.neutral else policy
-        self.shuffle, self.rank, self.world, self.on_reject, self.on_note = shuffle, rank, world, on_reject, on_note
+        self.shuffle, self.rank, self.world, self.on_reject = shuffle, rank, world, on_reject
         self.bounds = batch_bounds(len(table), batch_size, drop_last, join_single=shuffle, world=world)
         self.threads = threads or cores()
         self.rejects: dict[str, Reject] = {}
-        self.notes: dict[str, str] = {}
         self.wait_s = 0.0
+        self.cache = cache or NoCache()
         self._ids: list[str] = table.rows["id"].to_list()
-        self._images: list[str] = table.rows["image"].to_list()
         self._targets = table.targets()
+        self._weights = None if balance == "none" else row_weights(self._targets, balance, len(table.classes))
         self._fill = tuple(preprocess.background) if preprocess.depth == 3 else (luma(preprocess.background),)
-        # A training image is decoded to at least MARGIN times the model's side, so that crops stay sharp.
-        min_side = None if self.policy is None else round(preprocess.image_size * MARGIN)
-        self._decode = partial(
-            decode, channels=preprocess.channels, background=preprocess.background, allow_truncated=allow_truncated,
-            min_side=min_side,
-        )  # fmt: skip
-        self._cache: dict[int, np.ndarray] = {}
-        self._cache_left = 0 if cache == "none" else free_memory_bytes() // 4
-        self._cache_lock = threading.Lock()
-        self._frame = None if self.policy is None else training_frame(preprocess, self.policy)
+        self._pixels = Pixels(table, preprocess, self.policy, self.cache, cache_side, allow_truncated, on_note)
+        self.side = cache_side
+        self._empty = empty or (lambda shape: np.empty(shape, np.uint8))
         self._epoch = 0
 
     def __len__(self) -> int:
@@ -112,85 +119,104 @@ class Loader:
         self._epoch += 1
         return self.epoch(self._epoch - 1)
 
+    @property
+    def notes(self) -> dict[str, str]:
+        """id -> of which image the colour profile is broken and ignored."""
+        return self._pixels.notes
+
+    def close(self) -> None:
+        """Give back what the cache holds; on disk, finished parts stay."""
+        self.cache.close()
+
+    def order(self, epoch: int) -> np.ndarray:
+        """int64[N]: the rows of an epoch, in their order."""
+        if not self.shuffle:
+            return np.arange(len(self.table))
+        if self._weights is None:
+            return epoch_order(len(self.table), self.seed, epoch)
+        return weighted_order(self._weights, len(self.table), self.seed, epoch)
+
     def epoch(self, epoch: int = 0, start: int = 0) -> Generator[Batch]:
         """The batches of one epoch, from batch `start` on."""
         import cv2
 
         cv2.setNumThreads(1)  # the threads are ours; OpenCV's own would fight them
-        order = epoch_order(len(self.table), self.seed, epoch) if self.shuffle else np.arange(len(self.table))
-        waiting: deque[tuple[int, np.ndarray, Params | None, np.ndarray, list[Future[list[Reject]]]]] = deque()
+        order = self.order(epoch)
+        waiting: deque[Pending] = deque()
         pool = ThreadPoolExecutor(self.threads, thread_name_prefix="anmok-data")
         try:
             for step in range(start, len(self.bounds) + self.prefetch):
                 if step < len(self.bounds):
                     low, high = self.bounds[step]
                     rows = np.array_split(order[low:high], self.world)[self.rank]
-                    waiting.append((step, *self._submit(pool, rows, epoch)))
+                    waiting.append(self._submit(pool, step, rows, epoch))
                 if len(waiting) > self.prefetch or (step >= len(self.bounds) and waiting):
-                    yield self._collect(epoch, *waiting.popleft())
+                    yield self._collect(epoch, waiting.popleft())
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
+            self.cache.end_epoch()
 
-    def _submit(
-        self, pool: ThreadPoolExecutor, rows: np.ndarray, epoch: int
-    ) -> tuple[np.ndarray, Params | None, np.ndarray, list[Future[list[Reject]]]]:
-        size = self.preprocess.image_size
-        out = np.empty((len(rows), size, size, self.preprocess.depth), np.uint8)
-        params = None if self.policy is None else self.policy.draw([self._ids[r] for r in rows], epoch, self.seed)
+    def _submit(self, pool: ThreadPoolExecutor, step: int, rows: np.ndarray, epoch: int) -> Pending:
+        sizes = self.policy.sizes if isinstance(self.policy, Views) else (None,)
+        shapes = [(len(rows), size or self.preprocess.image_size) for size in sizes]
+        out = [self._empty((n, size, size, self.preprocess.depth)) for n, size in shapes]
+        params = self._draw([self._ids[r] for r in rows], epoch)
         chunk = max(1, -(-len(rows) // (2 * self.threads)))
         futures = [
             pool.submit(self._fill_rows, out, rows, params, low, min(low + chunk, len(rows)))
             for low in range(0, len(rows), chunk)
         ]
-        return rows, params, out, futures
+        return Pending(step, rows, params, out, futures)
 
-    def _fill_rows(self, out: np.ndarray, rows: np.ndarray, params: Params | None, low: int, high: int) -> list[Reject]:
+    def _draw(self, ids: list[str], epoch: int) -> list[Params | GuestParams] | None:
+        if self.policy is None:
+            return None
+        policies = self.policy.policies if isinstance(self.policy, Views) else (self.policy,)
+        drawn = [policy.draw(ids, epoch, self.seed, view) for view, policy in enumerate(policies)]
+        for params in drawn:
+            if isinstance(params, Params):
+                _ = params.programs  # made here, by one thread
+        return drawn
+
+    def _fill_rows(
+        self, out: list[np.ndarray], rows: np.ndarray, params: list[Params | GuestParams] | None, low: int, high: int
+    ) -> list[Reject]:
         rejects = []
         for i in range(low, high):
             row = int(rows[i])
             try:
-                self._fill_one(out[i], row, params, i)
+                self._fill_one(out, row, params, i)
             except ImageError as error:
                 reason = f"{error.message} {error.remedy}" if error.remedy else error.message
                 rejects.append(Reject(self._ids[row], error.code, reason))
         return rejects
 
-    def _fill_one(self, out: np.ndarray, row: int, params: Params | None, index: int) -> None:
-        image = self._cache.get(row)
-        if image is None:
-            image = self._decode(self.table.storage.read(self._images[row]), on_note=partial(self._note, row))
-            image = self.preprocess.apply(image) if self.policy is None else self._prepare(image)
-            with self._cache_lock:
-                if self._cache_left > image.nbytes:
-                    self._cache_left -= image.nbytes
-                    self._cache[row] = image
+    def _fill_one(
+        self, out: list[np.ndarray], row: int, params: list[Params | GuestParams] | None, index: int
+    ) -> None:  # fmt: skip
+        if self._on_device(row):
+            return
+        program = params[0].programs[index] if params and len(params) == 1 and isinstance(params[0], Params) else None
+        image = self._pixels.get(row, program)
+        if self._on_device(row):  # it has just been put there
+            return
         if params is None:
-            out[:] = image
-        else:
-            augment_into(out, image, params, self._fill, index)
+            out[0][index] = image
+            return
+        for view, drawn in zip(out, params, strict=True):
+            augment_into(view[index], image, drawn, index, self._fill)
             if self.preprocess.finishes and not (self.policy and self.policy.mixes):
-                out[:] = self.preprocess.finish(out)
+                view[index] = self.preprocess.finish(view[index])
 
-    def _prepare(self, image: np.ndarray) -> np.ndarray:
-        """What stands before the augmentation."""
-        image = self.preprocess.prepare(image)
-        return image if self._frame is None else self.preprocess.square(image, self._frame)
+    def _on_device(self, row: int) -> bool:
+        """Whether the device itself will augment this row."""
+        return isinstance(self.cache, DeviceCache) and bool(self.cache.holds(np.array([row]))[0])
 
-    def _note(self, row: int, text: str) -> None:
-        """Keep what a reader of the picture should know: a broken colour profile; the rest is for the audit."""
-        identity = self._ids[row]
-        if text.startswith("bad-profile") and identity not in self.notes:
-            self.notes[identity] = text
-            if self.on_note:
-                self.on_note(identity, text)
-
-    def _collect(
-        self, epoch: int, step: int, rows: np.ndarray, params: Params | None, out: np.ndarray,
-        futures: list[Future[list[Reject]]],
-    ) -> Batch:  # fmt: skip
+    def _collect(self, epoch: int, pending: Pending) -> Batch:
         began = time.perf_counter()
-        found = [reject for future in futures for reject in future.result()]
+        found = [reject for future in pending.futures for reject in future.result()]
         self.wait_s += time.perf_counter() - began
+        rows, params, out = pending.rows, pending.params, pending.out
         for reject in found:
             if reject.id not in self.rejects:
                 self.rejects[reject.id] = reject
@@ -198,25 +224,28 @@ class Loader:
                     self.on_reject(reject)
         if found:
             bad = {reject.id for reject in found}
-            keep = np.array([self._ids[r] not in bad for r in rows])
-            rows, out = rows[keep], out[keep]
+            keep = np.flatnonzero([self._ids[r] not in bad for r in rows])
+            rows, out = rows[keep], [view[keep] for view in out]
+            params = params and [drawn.take(keep) for drawn in params]
+        images: Any = self._placed(rows, params, out)
         targets = self._targets[rows]
         if self.policy is not None and self.policy.mixes:
             soft = targets if targets.ndim == 2 else one_hot(targets, len(self.table.classes))
-            targets = mix_batch(out, soft, self.policy, (self.seed, epoch, step * self.world + self.rank))
+            key = (self.seed, epoch, pending.step * self.world + self.rank)
+            targets = mix_batch(images[0], soft, self.policy, key)  # type: ignore[arg-type]
             if self.preprocess.finishes:  # only now: half of one hue and half of another is a third
-                out = self.preprocess.finish(out)
-        return Batch(out, targets, [self._ids[r] for r in rows])
+                images = [self.preprocess.finish(images[0])]
+        return Batch(
+            tuple(images) if isinstance(self.policy, Views) else images[0], targets, [self._ids[r] for r in rows]
+        )
 
+    def _placed(self, rows: np.ndarray, params: Any, out: list[np.ndarray]) -> list[Any]:
+        """The views; those whose pixels lie on a device, augmented there."""
+        if not isinstance(self.cache, DeviceCache):
+            return list(out)
+        from anmok.data.device_batch import on_device
 
-def training_frame(preprocess: Preprocess, policy: Policy) -> int | None:
-    """Side of the square that a training image becomes before it is augmented; None where the policy's crop does it.
-
-    Without it a model that is to see padded or cropped squares would learn from squashed ones.
-    """
-    if preprocess.fit == "squash" or (preprocess.fit == "crop" and policy.ratio is not None):
-        return None
-    return round(preprocess.image_size * MARGIN)
+        return on_device(self.cache, rows, params, out, self._fill)
 
 
 def one_hot(targets: np.ndarray, k: int) -> np.ndarray:
@@ -225,56 +254,3 @@ def one_hot(targets: np.ndarray, k: int) -> np.ndarray:
     out[np.arange(len(targets)), targets] = 1
     out[targets < 0] = np.nan
     return out
-
-
-class Normalized:
-    """Batches as a training loop of one's own wants them: float32[B, C, H, W] normalised torch tensors."""
-
-    def __init__(self, loader: Loader):
-        self.loader = loader
-
-    def __len__(self) -> int:
-        return len(self.loader)
-
-    def __iter__(self) -> Iterator[Batch]:
-        from anmok.core.optional import need
-
-        torch = need("torch", "train")
-        pre = self.loader.preprocess
-        mean, std = (torch.tensor(v).mul(255).view(1, -1, 1, 1) for v in (pre.mean, pre.std))
-        for batch in self.loader:
-            images = torch.from_numpy(batch.images).permute(0, 3, 1, 2).float().sub_(mean).div_(std)
-            yield Batch(images, torch.from_numpy(batch.targets), batch.ids)
-
-
-def loader(
-    table: Table, *, split: str | None = None, batch_size: int = 64, image_size: int | None = None,
-    augment: str | AugmentConfig | Policy | None = None, cache: str = "none", seed: int = 0, normalize: bool = True,
-    shuffle: bool | None = None, drop_last: bool = False, threads: int | None = None,
-    preprocess: Preprocess | None = None, allow_truncated: bool = False,
-) -> Any:  # fmt: skip
-    """Batches of a Table (or of one split of it), to iterate over: (images, targets, ids).
-
-    normalize=True: torch tensors, images float32[B, C, H, W] normalised, targets int64[B] (multi-label: float32[B, K]);
-    normalize=False: numpy arrays, images uint8[B, H, W, C]. shuffle: by default the train split is shuffled, with an
-    order of its own each time it is iterated. augment: a policy's name, AugmentConfig or Policy; None for none.
-    cache: 'none', 'ram' or 'auto'. image_size: by default the preprocess's, else 224.
-    """
-    rows = table if split is None else table.where(split=split)
-    if split is not None and not len(rows):
-        found = ", ".join(str(s) for s in table.rows["split"].unique().sort().drop_nulls()) or "no split at all"
-        raise DataError(
-            f"{split!r} matches 0 of {len(table):,} rows; found {found}.", where="split", code="empty-table"
-        )
-    if isinstance(augment, str):
-        from anmok.core.config import resolve
-
-        augment = resolve(AugmentConfig, {"policy": augment})
-    pre = preprocess or Preprocess(224)
-    pre = replace(pre, image_size=image_size or pre.image_size)
-    policy = build_policy(augment, pre.fit == "squash") if isinstance(augment, AugmentConfig) else augment
-    out = Loader(
-        rows, preprocess=pre, batch_size=batch_size, policy=policy, drop_last=drop_last, seed=seed, threads=threads,
-        shuffle=split == "train" if shuffle is None else shuffle, cache=cache, allow_truncated=allow_truncated,
-    )  # fmt: skip
-    return Normalized(out) if normalize else out

@@ -47,7 +47,20 @@ class DataConfig(Config):
     )
     drop_empty: bool = Field(default=False, description="Leave out class folders without images instead of failing.")
     max_rejects: float = Field(default=0.01, ge=0, le=1, description="Largest share of missing or unusable images.")
-    cache: Literal["auto", "none", "ram"] = Field(default="auto", description="Where decoded pixels are kept.")
+    cache: Literal["auto", "none", "ram", "disk", "device"] = Field(
+        default="auto", description="Where decoded pixels are kept; auto: where the memory account says they fit."
+    )
+    cache_side: int | None = Field(
+        default=None, ge=4, description="Short side of kept training pictures, pixels; default: 8/7 of the model's."
+    )
+    cache_share: float = Field(
+        default=0.5, gt=0, le=1, description="Share of the free memory that kept pixels may take at most."
+    )
+    prefetch: int = Field(default=3, ge=1, le=64, description="Batches that are prepared ahead of the model.")
+    balance: Literal["none", "balanced", "sqrt", "effective"] = Field(
+        default="none",
+        description="How often a class is drawn in training: as often as it occurs, all alike, or in between.",
+    )
     background: str = Field(
         default="#ffffff", pattern="^#[0-9a-fA-F]{6}$", description="Colour under transparent pixels, as #rrggbb."
     )

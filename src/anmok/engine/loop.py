@@ -102,7 +102,7 @@ def fit(
         with bar(f"epoch {state.epoch + 1}/{course.epochs}", per_epoch) as progress:
             progress.advance(state.batch)
             learner.train()
-            for batch in batches.epoch(state.epoch, state.batch):
+            for batch in runtime.fed(batches.epoch(state.epoch, state.batch)):
                 state.lr = set_lr(optimizer, factor(course.schedule, state.step, total, per_epoch, state.val_losses))
                 images = runtime.sum(len(batch))
                 # Parts of two images at least, as one has no batch statistics; no part where every image was rejected.
@@ -185,12 +185,16 @@ def _end_epoch(state: State, course: Course, hooks: Hooks, events: Events) -> No
     if not all(math.isfinite(v) for v in val.values()):
         raise _not_finite(f"validation of epoch {state.epoch + 1}")
     select = val.pop("select", -loss)
+    wait = state.wait / max(1e-9, state.seconds)
     events.log(
         "epoch", epoch=state.epoch + 1, step=state.step, loss=loss, accuracy=state.correct / images, lr=state.lr,
-        images_per_s=speed, wait_share=state.wait / max(1e-9, state.seconds), seconds=state.seconds, val=val,
+        images_per_s=speed, wait_share=wait, seconds=state.seconds, val=val,
     )  # fmt: skip
     shown = "  ".join(f"{k} {v:.4f}" for k, v in val.items())
-    say(f"epoch {state.epoch + 1}/{course.epochs}  loss {loss:.4f}  val {shown or '-'}  {speed:.0f} images/s")
+    say(
+        f"epoch {state.epoch + 1}/{course.epochs}  loss {loss:.4f}  val {shown or '-'}  {speed:.0f} images/s, "
+        f"{wait:.0%} of the time waiting for data"
+    )
     if state.best is None or select > state.best:
         state.best, state.best_epoch = select, state.epoch + 1
         hooks.keep_best(state)

@@ -49,12 +49,38 @@ class Runtime:
         ids = [self.device.index] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(learner, device_ids=ids)
 
+    def host_array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """uint8[shape], not filled; for a GPU in pinned memory, from which it copies while the host goes on."""
+        if self.device.type != "cuda":
+            return np.empty(shape, np.uint8)
+        return torch.empty(shape, dtype=torch.uint8, pin_memory=True).numpy()
+
     def to_device(self, batch: Batch) -> Batch:
-        """A numpy batch as tensors on the device."""
-        images, targets = (torch.from_numpy(np.ascontiguousarray(a)) for a in (batch.images, batch.targets))
-        if self.device.type == "cuda":
-            images, targets = images.pin_memory(), targets.pin_memory()
+        """The batch as tensors on the device."""
+        images, targets = (
+            a if isinstance(a, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(a))
+            for a in (batch.images, batch.targets)
+        )
         return Batch(images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True), batch.ids)
+
+    def fed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The batches; on a GPU each is copied there while the one before it is being computed."""
+        if self.device.type != "cuda":
+            yield from batches
+            return
+        stream = torch.cuda.Stream(self.device)
+        held: tuple[Batch, Batch] | None = None
+        for batch in batches:
+            with torch.cuda.stream(stream):
+                following = (batch, self.to_device(batch))  # the host's arrays live until their copy is done
+            if held is not None:
+                yield held[1]
+            torch.cuda.current_stream(self.device).wait_stream(stream)
+            for tensor in following[1][:2]:
+                tensor.record_stream(torch.cuda.current_stream(self.device))
+            held = following
+        if held is not None:
+            yield held[1]
 
     def autocast(self) -> contextlib.AbstractContextManager[Any]:
         """Mixed precision for the forward pass."""

@@ -12,6 +12,7 @@ from functools import partial
 import torch
 from torch.nn import functional as F
 
+from anmok.core.balance import loss_weights
 from anmok.core.errors import UsageError
 from anmok.core.types import Task
 from anmok.objectives.config import LossConfig
@@ -176,12 +177,17 @@ def build_loss(config: LossConfig, task: Task, counts: list[int], outputs: int) 
 
 
 def class_weights(setting: str | list[float], counts: list[int]) -> torch.Tensor | None:
-    """float32[K] or None; balanced: n / (K n_k), as scikit-learn's; a class without images gets 0."""
+    """float32[K] or None; balanced: n / (K n_k), as scikit-learn's; sqrt, effective: see `loss_weights`.
+
+    A class without images gets 0.
+    """
     if setting == "none":
         return None
     if setting == "balanced":
         total = sum(counts)
         return torch.tensor([total / (len(counts) * c) if c else 0.0 for c in counts])
+    if isinstance(setting, str):
+        return torch.tensor(loss_weights(counts, setting), dtype=torch.float32)
     if len(setting) != len(counts):
         raise UsageError(
             f"{len(setting)} weights for {len(counts)} classes.", where="loss.class_weights", code="setting"

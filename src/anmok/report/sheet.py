@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SIDE = 208  # pixels of a cell
 MARGIN, GAP = 32, 16
 TITLE, TEXT, SMALL = 22, 15, 13  # font sizes
-LINES = 4  # of a caption, at most
+LINES = 12  # of a caption, at most: AugMix draws three chains of three operations
 NO_BREAK = "\N{NO-BREAK SPACE}"  # a space at which no line ends
 WIDTH = 680  # of a sheet, at least
 
@@ -42,7 +42,7 @@ def draw_sheet(
 ) -> Image.Image:
     """The sheet as an RGB picture: title, notes, then the rows, whose cells stand under the names of their columns.
 
-    side: pixels of a cell. Captions take up to four lines of a cell's width; what is longer is cut and ends in '…'.
+    side: pixels of a cell. Captions take up to LINES lines of a cell's width; what is longer is cut and ends in '…'.
     """
     from PIL import Image, ImageDraw
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from anmok.augment.policy import build_policy
+from anmok.augment.accept import as_policy, digest
+from anmok.augment.guests import Guest
+from anmok.augment.policy import Policy
 from anmok.augment.preprocess import Preprocess
 from anmok.core.errors import DataError
 from anmok.core.events import Events
@@ -21,6 +23,7 @@ from anmok.core.machine import fingerprint
 from anmok.core.progress import say, warn
 from anmok.core.types import Batch
 from anmok.data.batches import Loader
+from anmok.data.pixels import KEPT, open_cache
 from anmok.data.table import Table, class_counts
 from anmok.engine import checkpoint
 from anmok.engine.duration import Duration
@@ -77,9 +80,9 @@ class Job:
         return learner.model  # type: ignore[return-value]
 
 
-def learn(folder: Path, config: TrainConfig, module: Any, events: Events, stop: Stop) -> None:
+def learn(folder: Path, config: TrainConfig, module: Any, events: Events, stop: Stop, augment: Any = None) -> None:
     """Train the run in `folder` from its newest checkpoint, or from the start, and finish it."""
-    job = set_up(folder, config, module)
+    job = set_up(folder, config, module, augment)
     state, position = restore(job)
     events.truncate(position)
     if state.step:
@@ -106,7 +109,7 @@ def learn(folder: Path, config: TrainConfig, module: Any, events: Events, stop: 
     finish(job, events)
 
 
-def set_up(folder: Path, config: TrainConfig, module: Any) -> Job:
+def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) -> Job:
     """Build everything a run needs; what was measured or chosen before (plan.json) is taken as it was."""
     table = Table.load(folder / "table.parquet")
     runtime = build_runtime(config.runtime)
@@ -125,14 +128,15 @@ def set_up(folder: Path, config: TrainConfig, module: Any) -> Job:
     labelled = table.labelled()
     train, val = labelled.where(split="train"), labelled.where(split="val")
     rejects = Rejects(folder, len(train) + len(val), config.data.max_rejects, table.rejects)
-    loaders = build_loaders(config, train, val, preprocess, runtime, rejects)
+    policy = as_policy(config.augment, preprocess.fit == "squash", preprocess.depth, folder, augment)
+    loaders = build_loaders(config, train, val, preprocess, policy, runtime, rejects, stored)
     counts = list(class_counts(train).values())
     learner = Supervised(built.classifier, build_loss(config.loss, table.task, counts, built.classifier.outputs))
     if stored:
         plan, epochs = Plan(**stored["plan"]), stored["epochs"]
     else:
         plan, epochs = choose_plan(config, learner, loaders[0], runtime)
-        write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs})
+        write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": loaders[0].side})
     runtime = runtime.form(plan.dtype, plan.channels_last)
     runtime.place(learner)
     average = EMA(learner, config.optim.ema) if config.optim.ema else None
@@ -143,21 +147,51 @@ def set_up(folder: Path, config: TrainConfig, module: Any) -> Job:
 
 
 def build_loaders(
-    config: TrainConfig, train: Table, val: Table, preprocess: Preprocess, runtime: Runtime, rejects: Rejects
-) -> tuple[Loader, Loader | None]:
-    """The training batches, and the validation batches if there are validation images."""
-    common: dict[str, Any] = {
-        "preprocess": preprocess, "batch_size": config.batch_size, "threads": config.runtime.threads,
-        "cache": config.data.cache, "allow_truncated": config.data.allow_truncated, "on_reject": rejects.add,
-        "on_note": rejects.note,
-    }  # fmt: skip
-    policy = build_policy(config.augment, relative=preprocess.fit == "squash")
+    config: TrainConfig, train: Table, val: Table, preprocess: Preprocess, policy: Policy | Guest, runtime: Runtime,
+    rejects: Rejects, stored: Mapping[str, Any] | None,
+) -> tuple[Loader, Loader | None]:  # fmt: skip
+    """The training batches, and the validation batches if there are validation images.
+
+    stored: of a resumed run, whose pictures keep the side they had, wherever they are kept now.
+    """
     if policy.mixes and train.task == "binary":
         warn("mixup and cutmix give soft targets; with a binary task they are taken as probabilities of the positive")
+    drawn = None if policy.neutral else policy
+    side = config.data.cache_side or round(preprocess.image_size * KEPT)
+    kept: dict[str, Any] = {
+        "allow_truncated": config.data.allow_truncated, "epochs": config.epochs or 2, "processes": runtime.world,
+        "device": str(runtime.device),
+    }  # fmt: skip
+    share = config.data.cache_share * len(train) / (len(train) + len(val))
+    wanted = cache_wanted(config, preprocess, drawn)
+    cache = open_cache(
+        wanted, train, preprocess, drawn, side=side, share=share, aloud=runtime.rank == 0, **kept
+    )  # fmt: skip
+    common: dict[str, Any] = {
+        "preprocess": preprocess, "batch_size": config.batch_size, "threads": config.runtime.threads,
+        "allow_truncated": config.data.allow_truncated, "on_reject": rejects.add, "on_note": rejects.note,
+        "prefetch": config.data.prefetch, "empty": runtime.host_array,
+    }  # fmt: skip
+    used = stored["side"] if stored else None if cache.kind == "none" else side
     batches = Loader(
-        train, policy=policy, shuffle=True, seed=config.seed, rank=runtime.rank, world=runtime.world, **common
+        train, policy=drawn, cache=cache, cache_side=used, shuffle=True, seed=config.seed, balance=config.data.balance,
+        rank=runtime.rank, world=runtime.world, **common,
+    )  # fmt: skip
+    if not len(val):
+        return batches, None
+    wanted = "ram" if wanted == "device" else wanted
+    cache = open_cache(
+        wanted, val, preprocess, None, side=side, share=config.data.cache_share - share, aloud=False, **kept
     )
-    return batches, Loader(val, **common) if len(val) else None
+    return batches, Loader(val, cache=cache, **common)
+
+
+def cache_wanted(config: TrainConfig, preprocess: Preprocess, policy: Policy | Guest | None) -> str:
+    """The cache to ask for; in the place of `device`, RAM for what a device cannot do: guests, other colour spaces."""
+    if config.data.cache == "device" and (preprocess.finishes or isinstance(policy, Guest)):
+        warn("this augmentation or colour space runs on the host: pixels are kept in RAM, not on the device")
+        return "ram"
+    return config.data.cache
 
 
 def choose_plan(config: TrainConfig, learner: Supervised, train: Loader, runtime: Runtime) -> tuple[Plan, int]:
@@ -250,6 +284,7 @@ def save(job: Job, state: State, events: Events) -> None:
     if job.runtime.scaler:
         values["scaler"] = job.runtime.scaler.state_dict()
     values["table"], values["classes"] = job.table.fingerprint, job.table.class_hash
+    values["augment"] = digest(job.config.augment, job.folder)
     checkpoint.save(job.folder / "checkpoints", state.step, tensors, values)
 
 
@@ -265,8 +300,9 @@ def restore(job: Job) -> tuple[State, int]:
     for key, mine, what in (
         ("classes", job.table.class_hash, "its classes are others, or in another order"),
         ("table", job.table.fingerprint, "its table is another one"),
+        ("augment", digest(job.config.augment, job.folder), "its augmentation's file is another one"),
     ):
-        if values[key] != mine:
+        if values.get(key) != mine:
             raise DataError(
                 f"the checkpoint does not belong to this run: {what}.", where=str(job.folder), code="fingerprint"
             )

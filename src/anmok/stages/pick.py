@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from anmok.augment.policy import uniform
+from anmok.augment.draws import uniform
 from anmok.augment.preprocess import Preprocess, resize
 from anmok.core.errors import DataError, ImageError
 from anmok.core.progress import warn

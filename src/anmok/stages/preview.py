@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from anmok.augment.accept import as_policy, is_object, name_for
 from anmok.augment.color import convert
-from anmok.augment.policy import Params, Policy, build_policy
+from anmok.augment.describe import described
+from anmok.augment.guests import Guest, GuestParams
+from anmok.augment.params import Params
+from anmok.augment.policy import Policy
 from anmok.augment.preprocess import Preprocess, build_preprocess
 from anmok.core.config import resolve
 from anmok.core.errors import DataError, UsageError
@@ -48,9 +51,12 @@ def preview(
     of PreviewTree or short names (images=3, equalize='clahe', colorspace='lab', augment='light').
     """
     path = _checked(out) if out is not None else None
+    augment = settings.pop("augment") if is_object(settings.get("augment")) else None
+    if augment is not None:
+        settings["augment"] = name_for(augment)
     resolved = resolve(PreviewTree, *layers, settings, file=config)
     table = open_table(source, resolved.data, resolved.labels)
-    sheet = draw_preview(table, resolved)
+    sheet = draw_preview(table, resolved, augment)
     if path is not None:
         kind = FORMATS[path.suffix.lower()]
         if kind == "WEBP" and max(sheet.size) > WEBP_SIDE:
@@ -68,12 +74,12 @@ def _checked(out: Path | str) -> Path:
     return must_not_exist(out)
 
 
-def draw_preview(table: Table, config: PreviewTree) -> Image.Image:
+def draw_preview(table: Table, config: PreviewTree, augment: Any = None) -> Image.Image:
     """The sheet of a table. DataError where it has no image that can be read."""
     color = config.data.background
     background = int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
     pre = build_preprocess(config.preprocess, config.preprocess.image_size or IMAGE_SIZE, background)
-    policy = build_policy(config.augment, relative=pre.fit == "squash")
+    policy = as_policy(config.augment if augment is None else augment, pre.fit == "squash", pre.depth)
     picked = pick(table, config.images, config.seed, pre, 2 * SIDE, config.data.allow_truncated)
     columns = ["original", "prepared"]
     cells = [[Cell(one.image, f"{one.width} × {one.height} px")] for one in picked.originals]
@@ -98,7 +104,12 @@ def draw_preview(table: Table, config: PreviewTree) -> Image.Image:
 
 
 def batch(
-    table: Table, pre: Preprocess, allow_truncated: bool, policy: Policy | None = None, epoch: int = 0, seed: int = 0
+    table: Table,
+    pre: Preprocess,
+    allow_truncated: bool,
+    policy: Policy | Guest | None = None,
+    epoch: int = 0,
+    seed: int = 0,
 ) -> np.ndarray:
     """uint8[N, S, S, C] of all rows in their order, by the loader that trains and validates."""
     loader = Loader(
@@ -151,7 +162,7 @@ def scaled(pre: Preprocess) -> bool:
 
 
 def variants(
-    table: Table, pre: Preprocess, policy: Policy, epoch: int, seed: int, allow_truncated: bool
+    table: Table, pre: Preprocess, policy: Policy | Guest, epoch: int, seed: int, allow_truncated: bool
 ) -> Iterator[Cell]:
     """What training with this seed draws for each row in this epoch, in RGB or gray; images are not mixed."""
     looked = replace(pre, colorspace="rgb", normalize="standard", mean=(), std=())
@@ -162,29 +173,17 @@ def variants(
         yield Cell(image, drawn(params, index, pre.depth))
 
 
-def drawn(params: Params, index: int, depth: int = 3) -> str:
-    """What was drawn for an image of `depth` channels, as a short text: only what changes it."""
-    parts = []
-    if params.area[index] < 0.9995:
-        parts.append(f"crop {params.area[index]:.0%} of the area")
-    if abs(ratio := float(params.log_ratio[index])) > 5e-3:
-        parts.append(f"aspect ×{math.exp(ratio):.2f}" if params.relative[index] else f"aspect {math.exp(ratio):.2f}")
-    if abs(angle := math.degrees(params.angle[index])) >= 0.05:
-        parts.append(f"turn {angle:+.1f}°")
-    if abs(shear := math.degrees(math.atan(params.shear[index]))) >= 0.05:
-        parts.append(f"shear {shear:+.1f}°")
-    parts += ["flip"] if params.hflip[index] else []
-    parts += ["upside down"] if params.vflip[index] else []
-    colour = ["saturation"] if depth == 3 else []
-    for name in ("brightness", "contrast", *colour):
-        factor = float(getattr(params, name)[index])
-        if abs(factor - 1) >= 5e-3:
-            parts.append(f"{name} ×{factor:.2f}")
-    parts += [] if np.isnan(params.erase[index, 0]) else ["erased"]
-    return " ".join(f"{part},".replace(" ", NO_BREAK) for part in parts).rstrip(",") or "unchanged"
+def drawn(params: Params | GuestParams, index: int, depth: int = 3) -> str:
+    """What was drawn for an image of `depth` channels, as a short text whose parts are not broken apart.
+
+    A chain of AugMix may be, before an operation; one that has no weight to speak of is left out.
+    """
+    parts = [part for part in described(params, index, depth) if not part.startswith("0% ")]
+    text = " ".join(f"{part},".replace(" ", NO_BREAK) for part in parts).rstrip(",")
+    return text.replace(f"{NO_BREAK}+{NO_BREAK}", f" +{NO_BREAK}") or "unchanged"
 
 
-def notes(pre: Preprocess, policy: Policy, config: PreviewTree) -> list[str]:
+def notes(pre: Preprocess, policy: Policy | Guest, config: PreviewTree) -> list[str]:
     """What was done, for the head of the sheet."""
     mean, std = (", ".join(f"{v:.3g}" for v in values) for values in (pre.mean, pre.std))
     gray = ["gray"] if pre.depth == 1 else []
@@ -195,7 +194,7 @@ def notes(pre: Preprocess, policy: Policy, config: PreviewTree) -> list[str]:
         mixed = " Mixed batches are not shown." if policy.mixes else ""
         lines.append(
             f"Augmentation: {', '.join([config.augment.policy, *own])}; number k is what training with seed "
-            f"{config.seed} draws in epoch k, before the colour space.{mixed}"
+            f"{config.seed} draws in epoch k{'' if pre.colorspace == 'rgb' else ', before the colour space'}.{mixed}"
         )
     if pre.finishes:
         range_ = f"black is -{SHOWN:g}, grey 0, white +{SHOWN:g}" if scaled(pre) else "black is 0, white 1"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from anmok.augment.accept import is_object, keep, name_for
 from anmok.core.config import dump_toml, resolve
 from anmok.core.errors import DataError, UsageError, near_path
 from anmok.core.events import Events, read_events, redact
@@ -35,8 +36,9 @@ def train(
 
     source: anything `anmok.open` takes. out: the run's folder, which must not exist yet (default: runs/NAME-N).
     config: a TOML file; settings: paths of the configuration tree or short names (model='resnet18', epochs=3,
-    optim={'lr': 0.1}); model may be a torch module. resume: a run folder to go on with instead; with image_root,
-    where its images have moved.
+    optim={'lr': 0.1}); model may be a torch module, augment a Policy or a transform of the user's. resume: a run
+    folder to go on with instead; with image_root, where its images have moved; what was given as an object is given
+    again.
 
     UsageError, DataError, MachineError as the messages say; Interrupted when a signal ended it resumably.
     """
@@ -44,6 +46,7 @@ def train(
     from anmok.stages.pixels import check_pretrained
 
     module = settings.pop("model") if _is_module(settings.get("model")) else None
+    augment = settings.pop("augment") if is_object(settings.get("augment")) else None
     if resume is not None:
         asked = {key: value for layer in (*layers, settings) for key, value in layer.items()}
         root = asked.pop("data.image_root", asked.pop("image_root", None))
@@ -52,27 +55,30 @@ def train(
                 "--resume takes no data and no settings: a run goes on as it began.", code="resume",
                 remedy="Only --image-root may be said, where its images have moved.",
             )  # fmt: skip
-        return _resume(Path(resume), module, root)
+        return _resume(Path(resume), module, root, augment)
     if source is None:
         raise UsageError(
             "nothing to train on.", remedy="Give a folder, CSV, Parquet or Table, or --resume RUN.", code="source"
         )
     if module is not None:
         settings["model"] = f"object:{type(module).__module__}.{type(module).__qualname__}"
+    if augment is not None:
+        settings["augment"] = name_for(augment)
     resolved = resolve(TrainConfig, *layers, settings, file=config)
     check_pretrained(resolved)
-    return start(_new_run(out, resolved), source, resolved, module)
+    return start(_new_run(out, resolved), source, resolved, module, augment)
 
 
-def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None) -> Run:
+def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None, augment: Any = None) -> Run:
     """Begin a run in a folder that is there already; one that fails before its first step leaves nothing behind."""
     with locked(folder):
         write_atomic(folder / "config.toml", _header(source) + dump_toml(resolved))
         try:
+            keep(resolved.augment, folder, augment)
             table = open_table(source, resolved.data, resolved.labels)
             check_choices(resolved, module)
             prepare(table, resolved).save(folder / "table.parquet")
-            return _learn(folder, resolved, module)
+            return _learn(folder, resolved, module, augment)
         except BaseException:
             _remove_unstarted(folder)
             raise
@@ -119,7 +125,7 @@ def _remove_unstarted(folder: Path) -> None:
     begun = any(True for _ in read_events(folder / "events.jsonl", "start"))
     if begun or (folder / "rejects.parquet").exists():
         return
-    for name in ("config.toml", "table.parquet", "plan.json", "events.jsonl", ".lock"):
+    for name in ("config.toml", "table.parquet", "plan.json", "events.jsonl", "augment.toml", "augment.json", ".lock"):
         (folder / name).unlink(missing_ok=True)
     try:
         folder.rmdir()
@@ -129,7 +135,7 @@ def _remove_unstarted(folder: Path) -> None:
         return
 
 
-def _resume(folder: Path, module: Any, image_root: str | None) -> Run:
+def _resume(folder: Path, module: Any, image_root: str | None, augment: Any = None) -> Run:
     run = Run(folder, module)
     with locked(folder):
         finished = run.finished
@@ -140,7 +146,7 @@ def _resume(folder: Path, module: Any, image_root: str | None) -> Run:
             raise DataError("the run was ended before its table was written.", where=str(folder),
                             remedy="Train anew, with another --out.", code="resume")  # fmt: skip
         _find_images(run, image_root)
-        return Run(folder, module) if finished else _learn(folder, run.config, module)
+        return Run(folder, module) if finished else _learn(folder, run.config, module, augment)
 
 
 def _find_images(run: Run, image_root: str | None) -> None:
@@ -169,7 +175,7 @@ def check_unchanged(table: Table) -> None:
         )  # fmt: skip
 
 
-def _learn(folder: Path, config: TrainConfig, module: Any) -> Run:
+def _learn(folder: Path, config: TrainConfig, module: Any, augment: Any = None) -> Run:
     from anmok.stages.learn import learn
 
     listeners = build_trackers(list(config.track), folder, config.model_dump(mode="json"))
@@ -177,7 +183,7 @@ def _learn(folder: Path, config: TrainConfig, module: Any) -> Run:
     try:
         with polite_stop() as stop:
             began = time.monotonic()
-            learn(folder, config, module, events, stop)
+            learn(folder, config, module, events, stop, augment)
             events.log("end", seconds=round(time.monotonic() - began, 3))
     finally:
         events.close()
