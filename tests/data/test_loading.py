@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -148,3 +149,20 @@ def test_keeping_is_bounded(table: Table) -> None:
     for epoch in range(2):
         np.testing.assert_array_equal(images(batches.epoch(epoch)), images(fresh.epoch(epoch)))
         assert 0 < cache.held_bytes <= 30_000
+
+
+def test_an_error_in_a_thread_ends_the_epoch_and_is_named(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    batches = Loader(table, preprocess=Preprocess(16), batch_size=2, threads=3)
+    found = batches._pixels.get
+
+    def failing(row: int, program: Any = None) -> np.ndarray:
+        if row == 5:
+            raise MemoryError("no room for row 5")
+        return found(row, program)
+
+    monkeypatch.setattr(batches._pixels, "get", failing)
+    seen = []
+    with pytest.raises(MemoryError, match="row 5"):
+        seen.extend(batches.epoch())
+    assert len(seen) == 2
+    assert not [t for t in threading.enumerate() if t.name.startswith("anmok-data")]

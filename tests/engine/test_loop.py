@@ -124,6 +124,59 @@ def test_accumulated_training_equals_plain_training() -> None:
         torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
 
 
+class Small(Learner):
+    """A learner on a device that holds `most` images."""
+
+    def __init__(self, most: int):
+        super().__init__()
+        self.most = most
+
+    def forward(self, batch: Batch) -> Outcome:
+        if len(batch.images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().forward(batch)
+
+
+class Eights(Fixed):
+    """The same image eight times over, in one batch."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
+        rows = np.arange(8) % 7
+        yield Batch(self.images[rows], self.targets[rows], ["x"] * 8)
+
+
+def test_what_the_devices_memory_does_not_hold_goes_in_parts(tmp_path: Path) -> None:
+    results = []
+    for most in (8, 2):
+        torch.manual_seed(0)
+        module, state = Small(most), State()
+        events = Events(tmp_path / f"{most}.jsonl")
+        optimizer = build_optimizer(module, OptimConfig(name="sgd", lr=0.1, weight_decay=0))
+        fit(module, optimizer, Eights(), CPU, Course(2, ScheduleConfig()), state, hooks(), events)
+        events.close()
+        results.append((module, state, list(read_events(tmp_path / f"{most}.jsonl", "memory"))))
+    (whole, _, none), (parts, state, said) = results
+    for a, b in zip(whole.parameters(), parts.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+    assert not none
+    assert [event["parts"] for event in said] == [2, 4]  # and the second epoch begins with what it found
+    assert state.parts == 4
+    assert State(**state.to_dict()).parts == 4
+
+
+def test_a_device_too_small_for_two_images_is_a_clear_end() -> None:
+    with pytest.raises(MachineError, match="does not hold 2 images"):
+        fit_eights(Small(1))
+
+
+def fit_eights(module: nn.Module) -> None:
+    optimizer = build_optimizer(module, OptimConfig(name="sgd", lr=0.1, weight_decay=0))
+    fit(module, optimizer, Eights(), CPU, Course(1, ScheduleConfig()), State(), hooks(), Events(None))
+
+
 def test_the_epochs_loss_is_the_mean_over_images(tmp_path: Path) -> None:
     module, data = learner(), Fixed()
     events = Events(tmp_path / "events.jsonl")

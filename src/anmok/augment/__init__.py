@@ -15,7 +15,8 @@ _STEPS = (
 _PAPERS = ("augmix", "autoaugment", "randaugment", "trivialaugment")
 _HOME = {
     "Guest": "guests", "Params": "params", "Policy": "policy", "apply": "execute", "build_policy": "named",
-    "compose": "policy", "guest": "guests", "load_policy": "files", "save_policy": "files",
+    "Views": "views", "compose": "policy", "guest": "guests", "load_policy": "files", "multi_crop": "views",
+    "ranges": "policy", "save_policy": "files", "two_views": "views",
     **dict.fromkeys(_STEPS, "steps"), **dict.fromkeys(_PAPERS, "papers"),
 }  # fmt: skip
 __all__ = list(_HOME)

@@ -11,9 +11,9 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from anmok.core.errors import DataError, Interrupted
+from anmok.core.errors import DataError, Interrupted, MachineError
 from anmok.core.events import Events
-from anmok.core.progress import bar, say
+from anmok.core.progress import bar, say, warn
 from anmok.core.types import Batch
 from anmok.engine.config import ScheduleConfig
 from anmok.engine.optim import set_lr
@@ -57,6 +57,7 @@ class State:
     best_epoch: int | None = None
     val_losses: list[float] = field(default_factory=list)
     stopped_early: bool = False
+    parts: int = 1  # that a batch went in when memory was last short
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for a checkpoint."""
@@ -105,14 +106,8 @@ def fit(
             for batch in runtime.fed(batches.epoch(state.epoch, state.batch)):
                 state.lr = set_lr(optimizer, factor(course.schedule, state.step, total, per_epoch, state.val_losses))
                 images = runtime.sum(len(batch))
-                # Parts of two images at least, as one has no batch statistics; no part where every image was rejected.
-                for micro, last in micro_batches(batch, course.accumulate, least=2) if images else ():
-                    with runtime.sync(learner, when=last):
-                        with runtime.autocast():
-                            outcome = learner(runtime.to_device(micro))
-                        runtime.backward(outcome.loss * (len(micro) / images))  # every image weighs the same
-                    totals.add(outcome, len(micro))
                 if images:
+                    state.parts = _gradients(learner, optimizer, batch, images, runtime, course, state, totals, events)
                     runtime.update(optimizer, course.clip)
                 if average is not None:
                     average.update(module)
@@ -126,6 +121,43 @@ def fit(
                     raise Interrupted(f"stopped after step {state.step}, as asked.", remedy="Go on with --resume.")
         totals.store()
         _end_epoch(state, course, hooks, events)
+
+
+def _gradients(
+    learner: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, images: float, runtime: Runtime,
+    course: Course, state: State, totals: Totals, events: Events,
+) -> int:  # fmt: skip
+    """Gradients of a global batch of `images`, of which this is the rank's share; in how many parts it went.
+
+    Where the device's memory does not hold a part, the parts are halved and the batch begins anew: the step stays the
+    same, it takes longer.
+    """
+    parts = max(course.accumulate, state.parts)
+    while True:
+        outcomes = []
+        try:
+            # Parts of two images at least, as one has no batch statistics; no part where every image was rejected.
+            for micro, last in micro_batches(batch, parts, least=2):
+                with runtime.sync(learner, when=last):
+                    with runtime.autocast():
+                        outcome = learner(runtime.to_device(micro))
+                    runtime.backward(outcome.loss * (len(micro) / images))  # every image weighs the same
+                outcomes.append((outcome, len(micro)))
+        except torch.OutOfMemoryError as error:
+            if runtime.world > 1 or len(batch) < 4 * parts:
+                raise MachineError(
+                    f"the device's memory does not hold {-(-len(batch) // parts)} images of this model.", code="memory",
+                    where="--batch-size", remedy="Lower --batch-size or --image-size, or raise --optim.accumulate.",
+                ) from error  # fmt: skip
+            optimizer.zero_grad(set_to_none=True)
+            outcomes.clear()
+            parts *= 2
+            events.log("memory", step=state.step, parts=parts, images=-(-len(batch) // parts))
+            warn(f"out of memory on the device: a batch now goes in {parts} parts, its gradient is the same")
+            continue
+        for outcome, n in outcomes:
+            totals.add(outcome, n)
+        return parts
 
 
 class Totals:
