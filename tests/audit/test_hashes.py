@@ -10,7 +10,7 @@ from PIL import Image
 from scenes import encoded, gray, scene
 from scipy.fft import dctn
 
-from anmok.audit.hashes import FLAT, HASHES, SPANS, TURNS, WINDOWS, perceptual, turned
+from anmok.audit.hashes import FLAT, HASHES, SPANS, TURNS, WINDOWS, hashes_of, perceptual, thumbnail, turned
 
 BY_PILLOW = {
     "mirrored": Image.Transpose.FLIP_LEFT_RIGHT,
@@ -111,3 +111,9 @@ def test_pictures_without_structure_share_one_hash() -> None:
 def test_an_unknown_turn_is_refused() -> None:
     with pytest.raises(ValueError):
         turned(np.zeros(1, np.uint64), "sideways")
+
+
+def test_many_at_once_as_one_by_one() -> None:
+    pictures = [gray(scene(seed)) for seed in range(5)] + [np.full((200, 150), 90, np.uint8)]
+    assert hashes_of([thumbnail(pixels) for pixels in pictures]) == [perceptual(pixels) for pixels in pictures]
+    assert hashes_of([]) == []

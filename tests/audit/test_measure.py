@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from anmok.audit.hashes import HASHES, perceptual
-from anmok.audit.measure import MEASURES, has_exif, measure
+from anmok.audit.measure import MEASURES, complete, has_exif, inspect, measure
 from anmok.audit.pixels import reduce
 from anmok.core.errors import ImageError
 from anmok.data.decode import decode
@@ -84,3 +84,14 @@ def test_one_pixel_and_a_strip_are_measured() -> None:
         found = measured(bad.encode(bad.photo(*shape), "PNG"))
         assert np.isfinite(found["brightness"])
         assert found["sharpness"] is None
+
+
+def test_some_together_as_each_alone() -> None:
+    files = [bad.encode(bad.photo(150 + 20 * k, 210, seed=k), "JPEG") for k in range(4)]
+    rows: list[dict[str, Any]] = [{} for _ in files]
+    complete([inspect(data, row) for data, row in zip(files, rows, strict=True)])
+    for row, data in zip(rows, files, strict=True):
+        alone = measured(data)
+        numbers = [name for name, value in alone.items() if isinstance(value, float)]
+        assert {name: row.pop(name) for name in numbers} == pytest.approx({name: alone.pop(name) for name in numbers})
+        assert row == alone

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as arrays
 from scipy import ndimage
 from skimage.measure import blur_effect, shannon_entropy
 
-from anmok.audit.pixels import REBLUR, SIDE, color, edges, light, reduce
+from anmok.audit.pixels import REBLUR, SIDE, color, edges, histogram, light, light_of, reduce
 from anmok.data.decode import decode
 
 colored = arrays.arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)))
@@ -131,3 +131,11 @@ def test_real_photos_blurred_are_less_sharp_as_scikit_image_says_too(data_dir: P
         theirs.append([-blur_effect(small) for small in some])
     for values in (np.array(ours), np.array(theirs)):
         assert (np.diff(values, axis=1) < 0).all()
+
+
+def test_light_of_many_at_once_as_one_by_one() -> None:
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 1 + 25 * k, (40 + k, 30), np.uint8) for k in range(10)]
+    for together, pixels in zip(light_of([histogram(p) for p in pictures]), pictures, strict=True):
+        assert together == pytest.approx(light(pixels), abs=1e-12)
+    assert light_of([]) == []

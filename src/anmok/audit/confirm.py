@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 
-from anmok.audit.align import IDENTITY, SIDE, Likeness, Picture, align, likeness, refine
+from anmok.audit.align import Laid, align_all, refine_all
 from anmok.audit.hashes import SPANS, TURNS
+from anmok.audit.likeness import Likeness, likenesses
 from anmok.audit.near_config import NearConfig
+from anmok.audit.picture import SIDE, Picture
+from anmok.audit.warp import IDENTITY
+from anmok.core.errors import DataError
 from anmok.data.decode import decode
 
 _WORTH = 0.7  # likeness at 48 pixels below which no pair is looked at closer: nine of ten end here
@@ -58,65 +62,108 @@ def look(data: bytes, width: int, height: int) -> Look:
     return Look(picture, width, height, np.asarray(cv2.mean(pixels)[:3]), chroma, jpeg)
 
 
+class Pair(NamedTuple):
+    """Two pictures; fit: how the first may become the second, of candidates.FITS; read: the bytes of both, asked for
+    only where they may be the same pixel by pixel.
+    """
+
+    first: Look
+    second: Look
+    fit: str
+    read: Callable[[], tuple[bytes, bytes]]
+
+
 def confirm(
     first: Look, second: Look, fit: str, config: NearConfig, read: Callable[[], tuple[bytes, bytes]]
 ) -> Verdict | None:
-    """Whether two pictures are near duplicates; None if not.  fit: how they may be, of candidates.FITS.
-
-    read: the bytes of both, asked for only where they may be the same pixel by pixel.
-    """
-    turn = fit if fit in TURNS else "upright"
-    one, two = first.picture.turned(turn), second.picture
-    inner = fit in SPANS  # a border must not be in the picture that the other one is laid over
-    small = min(first.width, first.height, second.width, second.height) < SIDE  # enlarged, it shows the coding's noise
-    for where in _maps(two, one, _start(f"in {fit}")) if inner else _maps(one, two, _start(fit)):
-        found = likeness(*((two, one) if inner else (one, two)), where, halved=small)
-        if inner:
-            where = np.linalg.inv(where)
-            found = found and found._replace(light=1 / found.light)
-        pixels = _in_pixels(first, second, turn, where)
-        if found is None or not _plausible(pixels) or not _is_one(first, second, found, config, small):
-            continue
-        if turn == "upright" and _may_be_equal(first, second, found) and _equal(*read()):
-            return Verdict("exact-pixels", 1.0, "other bytes, the same pixels")
-        if found.structure < _PLAIN:
-            score = 1 - found.difference / 16
-            return Verdict("near-duplicate", score, f"both plain, of one shade: {score:.3f} alike")
-        changes = [*_changes(turn, where, pixels), *_light(first, second, found, config)]
-        words = ", ".join(changes) or ("re-encoded" if found.score >= _CODING else "re-encoded, or taken twice")
-        return Verdict("near-duplicate", found.score, f"{words}: {found.score:.3f} alike")
-    return None
+    """Whether two pictures are near duplicates; None if not.  See `Pair`."""
+    return confirm_all([Pair(first, second, fit, read)], config)[0]
 
 
-def _maps(one: Picture, two: Picture, start: np.ndarray) -> Iterator[np.ndarray]:
-    """Maps from one picture to the other that are worth a close look, the likeliest first."""
-    if one.deviation < _FLAT and two.deviation < _FLAT:
-        yield IDENTITY
-        return
-    where = align(one, two, start)
-    if where is None:
-        return
-    if _worth(one, two, where):
-        better = refine(one, two, where)
-        if better is not None:
-            yield better
-    if _worth(one, two, start):  # a mark laid over a plain picture, or another light, can pull the alignment off
-        yield start
+def confirm_all(pairs: Sequence[Pair], config: NearConfig) -> list[Verdict | None]:
+    """`confirm` of each pair; None also where its bytes can no longer be read."""
+    verdicts: list[Verdict | None] = [None] * len(pairs)
+
+    def look_at(some: _Some) -> None:
+        for small in (False, True):  # a small one, enlarged, shows the coding's noise
+            rows = [k for k in some if _is_small(pairs[k]) is small]
+            for k, found in zip(rows, likenesses([some[k] for k in rows], halved=small), strict=True):
+                if found is not None:
+                    verdicts[k] = _verdict(pairs[k], some[k].where, found, config, small)
+
+    laid = {k: _laid(pair) for k, pair in enumerate(pairs)}
+    plain = {k: one._replace(where=IDENTITY) for k, one in laid.items() if _is_plain(one)}
+    aligned = _mapped(align_all, {k: one for k, one in laid.items() if k not in plain})
+    look_at(plain | _mapped(refine_all, _worth(aligned)))
+    # A mark laid over a plain picture, or another light, can pull the alignment off.
+    look_at(_worth({k: laid[k] for k in aligned if verdicts[k] is None}))
+    return verdicts
 
 
-def _worth(one: Picture, two: Picture, where: np.ndarray) -> bool:
-    half = likeness(one, two, where, halved=True)
-    return half is not None and (half.score >= _WORTH or half.structure < _PLAIN)
+_Some = dict[int, Laid]  # pairs by their place
+
+
+def _mapped(how: Callable[[Sequence[Laid]], list[np.ndarray | None]], some: _Some) -> _Some:
+    """Those for which a map was found, with it."""
+    found = zip(some.items(), how(list(some.values())), strict=True)
+    return {k: one._replace(where=where) for (k, one), where in found if where is not None}
+
+
+def _worth(some: _Some) -> _Some:
+    """Those that are worth a closer look."""
+    halves = zip(some.items(), likenesses(list(some.values()), halved=True), strict=True)
+    return {k: one for (k, one), half in halves if half and (half.score >= _WORTH or half.structure < _PLAIN)}
+
+
+def _is_plain(one: Laid) -> bool:
+    return max(one.first.deviation, one.second.deviation) < _FLAT
+
+
+def _laid(pair: Pair) -> Laid:
+    """One picture over the other, as the fit has them at first: a border must not be in the one that is laid over."""
+    one, two, start = pair.first.picture.turned(_turn(pair.fit)), pair.second.picture, _start(pair.fit)
+    return Laid(two, one, start) if pair.fit in SPANS else Laid(one, two, start)
+
+
+def _turn(fit: str) -> str:
+    return fit if fit in TURNS else "upright"
+
+
+def _is_small(pair: Pair) -> bool:
+    return min(pair.first.width, pair.first.height, pair.second.width, pair.second.height) < SIDE
+
+
+def _verdict(pair: Pair, where: np.ndarray, found: Likeness, config: NearConfig, small: bool) -> Verdict | None:
+    """Of a likeness under a map between the pictures of `_laid`."""
+    first, second, fit, read = pair
+    turn = _turn(fit)
+    if fit in SPANS:
+        where = np.linalg.inv(where)
+        found = found._replace(light=1 / found.light)
+    pixels = _in_pixels(first, second, turn, where)
+    if not _plausible(pixels) or not _is_one(first, second, found, config, small):
+        return None
+    if turn == "upright" and _may_be_equal(first, second, found):
+        try:
+            if _equal(*read()):
+                return Verdict("exact-pixels", 1.0, "other bytes, the same pixels")
+        except DataError:  # gone since it was decoded
+            return None
+    if found.structure < _PLAIN:
+        score = 1 - found.difference / 16
+        return Verdict("near-duplicate", score, f"both plain, of one shade: {score:.3f} alike")
+    changes = [*_changes(turn, where, pixels), *_light(first, second, found, config)]
+    words = ", ".join(changes) or ("re-encoded" if found.score >= _CODING else "re-encoded, or taken twice")
+    return Verdict("near-duplicate", found.score, f"{words}: {found.score:.3f} alike")
 
 
 def _start(fit: str) -> np.ndarray:
-    """The map that a fit means, from the (turned) first picture to the second."""
+    """Where a fit has the one picture in the other."""
     window = SPANS.get(fit.removeprefix("in "))
     if window is None:
         return IDENTITY
     (top, bottom), (left, right) = window
-    inner = np.array([[right - left, 0, left + right - 1], [0, bottom - top, top + bottom - 1], [0, 0, 1]])
-    return inner if fit.startswith("in ") else np.linalg.inv(inner)
+    return np.array([[right - left, 0, left + right - 1], [0, bottom - top, top + bottom - 1], [0, 0, 1]])
 
 
 def _is_one(first: Look, second: Look, found: Likeness, config: NearConfig, small: bool) -> bool:

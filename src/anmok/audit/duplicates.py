@@ -6,13 +6,15 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from anmok.audit.candidates import FITS, Candidates, candidates
-from anmok.audit.confirm import Look, Verdict, confirm, look
+from anmok.audit.confirm import Look, Pair, Verdict, confirm_all, look
 from anmok.audit.hashes import HASHES
+from anmok.audit.heap import keep_freed
 from anmok.audit.near_config import NearConfig
 from anmok.audit.union import Union
 from anmok.core.errors import DataError
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     import polars as pl
 
 _BATCH = 256  # pairs confirmed before the next are chosen
+_TOGETHER = 64  # of them compared at a time
+_TASK = 8  # pictures decoded at a time
 _HELD = 1024  # pictures kept from batch to batch, 40 MB
 
 
@@ -54,6 +58,7 @@ def near_duplicates(
     import cv2
 
     cv2.setNumThreads(1)  # the threads are ours; OpenCV's own would fight them
+    keep_freed()
     config, threads = config or NearConfig(), threads or cores()
     ids, union = images["id"].to_list(), Union()
     _join_copies(images, union)
@@ -150,41 +155,68 @@ def _stream(pairs: Candidates, some: int = 1 << 16) -> Iterator[tuple[int, int, 
 
 
 def _judged(batch: list[_Pair], looks: _Looks, config: NearConfig, pool: ThreadPoolExecutor) -> list[Verdict | None]:
-    """Each pair is queued behind the decoding of its two pictures, so that decoding and comparing take turns."""
+    """Some pairs at a time are queued behind the decoding of their pictures, so that both go on side by side."""
     waiting = []
-    for pair in batch:
-        first, second = looks.want(pair.first), looks.want(pair.second)
-        waiting.append(pool.submit(_judge, pair, first, second, looks.read, config))
-    verdicts = [verdict.result() for verdict in waiting]
+    for start in range(0, len(batch), _TOGETHER):
+        some = batch[start : start + _TOGETHER]
+        looks.want([row for pair in some for row in (pair.first, pair.second)])
+        pictures = [(looks.of(pair.first), looks.of(pair.second)) for pair in some]
+        waiting.append(pool.submit(_judge, some, pictures, looks.read, config))
+    verdicts = [verdict for some in waiting for verdict in some.result()]
     looks.forget()
     return verdicts
 
 
 def _judge(
-    pair: _Pair, first: Future[Look | None], second: Future[Look | None], read: Callable[[int], bytes],
-    config: NearConfig,
-) -> Verdict | None:  # fmt: skip
-    one, two = first.result(), second.result()
-    if one is None or two is None:
-        return None
-    try:
-        return confirm(one, two, pair.fit, config, lambda: (read(pair.first), read(pair.second)))
-    except DataError:  # gone since it was decoded
-        return None
+    some: list[_Pair], pictures: list[tuple[_Promise, _Promise]], read: Callable[[int], bytes], config: NearConfig
+) -> list[Verdict | None]:
+    verdicts: list[Verdict | None] = [None] * len(some)
+    rows, pairs = [], []
+    for row, (pair, (first, second)) in enumerate(zip(some, pictures, strict=True)):
+        one, two = first.look(), second.look()
+        if one is not None and two is not None:
+            rows.append(row)
+            pairs.append(Pair(one, two, pair.fit, partial(_both, read, pair)))
+    for row, verdict in zip(rows, confirm_all(pairs, config), strict=True):
+        verdicts[row] = verdict
+    return verdicts
+
+
+def _both(read: Callable[[int], bytes], pair: _Pair) -> tuple[bytes, bytes]:
+    return read(pair.first), read(pair.second)
+
+
+class _Promise(NamedTuple):
+    """A picture that is decoded with some others, or will be."""
+
+    some: Future[list[Look | None]]
+    place: int
+
+    def look(self) -> Look | None:
+        """The picture, when it is there; None for one that cannot be read."""
+        return self.some.result()[self.place]
 
 
 class _Looks:
-    """Decoded pictures by row, None for one that cannot be read; the latest are kept."""
+    """Decoded pictures by row; the latest are kept."""
 
     def __init__(self, images: pl.DataFrame, read: Callable[[str], bytes], pool: ThreadPoolExecutor) -> None:
         self._images, self._read, self._pool = images.select("image", "width", "height"), read, pool
-        self._looks: dict[int, Future[Look | None]] = {}
+        self._looks: dict[int, _Promise] = {}
 
-    def want(self, row: int) -> Future[Look | None]:
-        """The picture of a row, decoded by the pool if it is not held."""
-        found = self._looks.pop(row, None) or self._pool.submit(self._look, row)
-        self._looks[row] = found
-        return found
+    def want(self, rows: list[int]) -> None:
+        """Have the pictures of rows decoded by the pool, those that are not held."""
+        kept = {row: self._looks.pop(row) for row in rows if row in self._looks}
+        new = [row for row in dict.fromkeys(rows) if row not in kept]
+        for start in range(0, len(new), _TASK):
+            task = new[start : start + _TASK]
+            future = self._pool.submit(self._look_at, task)
+            kept |= {row: _Promise(future, place) for place, row in enumerate(task)}
+        self._looks |= kept
+
+    def of(self, row: int) -> _Promise:
+        """The picture of a row that was wanted."""
+        return self._looks[row]
 
     def read(self, row: int) -> bytes:
         """The bytes of a row's file."""
@@ -194,6 +226,9 @@ class _Looks:
         """Let go of those that were wanted longest ago."""
         for row in list(self._looks)[: max(0, len(self._looks) - _HELD)]:
             del self._looks[row]
+
+    def _look_at(self, rows: list[int]) -> list[Look | None]:
+        return [self._look(row) for row in rows]
 
     def _look(self, row: int) -> Look | None:
         _, width, height = self._images.row(row)

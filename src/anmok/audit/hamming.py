@@ -15,6 +15,7 @@ from anmok.core.machine import cores
 
 BRUTE = 4096  # up to here all distances are computed: faster than importing the compiled search
 _BITS = 64
+_AT_ONCE = 1 << 16  # distances computed at a time
 _ROOM = 4096  # pairs that a task may store before anything is known of their number
 _WIDEST = 22  # bits of a block: a table of four million buckets
 _PROBE, _COMPARE = 7.0, 0.085  # nanoseconds to look a bucket up, and to compare with one hash in it
@@ -146,17 +147,27 @@ def _brute(
     left: np.ndarray, right: np.ndarray, radius: int, upper: bool, most: int | None, threads: int
 ) -> tuple[list[_Part], np.ndarray]:
     """Every distance, half a megabyte of them at a time, which stays in a core's cache."""
-    rows = max(1, (1 << 16) // max(len(right), 1))
+    rows = max(1, min(_AT_ONCE // max(len(right), 1), len(left)))
 
-    def some(start: int) -> _Part:
-        offset = start if upper else 0
-        distance = np.bitwise_count(left[start : start + rows, None] ^ right[None, offset:])
-        first, second = np.divmod(np.flatnonzero(distance <= radius), distance.shape[1])
-        found = first + start, second + offset, distance[first, second]
-        return tuple(c[found[0] < found[1]] for c in found) if upper else found  # type: ignore[return-value]
+    def some(begin: int) -> _Part:
+        """Of every `threads`-th run of rows, so that each task has its share of what lies above the diagonal."""
+        apart, distance = np.empty(rows * len(right), np.uint64), np.empty(rows * len(right), np.uint8)
+        parts = [(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint8))]
+        for start in range(begin, len(left), rows * threads):
+            offset = start if upper else 0
+            one, other = left[start : start + rows, None], right[None, offset:]
+            size = one.size * other.size
+            np.bitwise_xor(one, other, out=apart[:size].reshape(one.size, other.size))
+            near = np.flatnonzero(np.bitwise_count(apart[:size], out=distance[:size]) <= radius)
+            if near.size:
+                first, second = np.divmod(near, other.size)
+                parts.append((first + start, second + offset, distance[near]))
+        first, second, distance = (np.concatenate(column) for column in zip(*parts, strict=True))
+        keep = first < second if upper else slice(None)
+        return first[keep], second[keep], distance[keep]
 
     with ThreadPoolExecutor(threads) as pool:
-        parts = list(pool.map(some, range(0, max(len(left), 1), rows)))
+        parts = list(pool.map(some, range(0, rows * threads, rows)))
     counts = np.bincount(np.concatenate([p[2] for p in parts]), minlength=radius + 1)
     return parts, counts
 

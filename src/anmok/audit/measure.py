@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anmok.audit.hashes import HASHES, perceptual
+from anmok.audit.hashes import HASHES, hashes_of, thumbnail
 from anmok.audit.jpeg_quality import quality_of, read_markers
-from anmok.audit.pixels import PERCENTILES, SIDE, color, edges, light, reduce
-from anmok.data.decode import decode, probe
-from anmok.data.header import png_chunks
+from anmok.audit.pixels import PERCENTILES, SIDE, color, edges, histogram, light_of, reduce
+from anmok.data.decode import decode
+from anmok.data.header import ImageInfo, png_chunks
 from anmok.data.table import content_hash
 
 if TYPE_CHECKING:
@@ -34,10 +35,32 @@ MEASURES: dict[str, str] = {
 }  # fmt: skip
 
 
+class Seen(NamedTuple):
+    """The measurements of a picture as far as they are, and its luma uint8[H, W] as `reduce` gives it for the rest."""
+
+    found: dict[str, Any]
+    small: np.ndarray
+
+
 def measure(data: bytes, found: dict[str, Any]) -> None:
     """Fill `found` with the measurements of one image, as far as it can be read.  ImageError where it ends early."""
+    complete([inspect(data, found)])
+
+
+def inspect(data: bytes, found: dict[str, Any]) -> Seen:
+    """`measure` but for what `complete` adds."""
+    import cv2
+
     found["bytes"], found["hash"] = len(data), content_hash(data)
-    info = probe(data)
+    notes: list[str] = []
+    pixels = decode(data, min_side=SIDE, on_note=notes.append, on_info=lambda info: _header(info, data, found))
+    found["notes"] = "\n".join(notes) or None
+    found |= color(pixels)
+    return Seen(found, reduce(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)))
+
+
+def _header(info: ImageInfo, data: bytes, found: dict[str, Any]) -> None:
+    """Fill `found` with what stands before the pixels."""
     for key in _HEADER:
         found[key] = getattr(info, key)
     if info.format == "jpeg":
@@ -45,21 +68,20 @@ def measure(data: bytes, found: dict[str, Any]) -> None:
         found["exif"], found["jpeg_quality"] = markers.exif, quality_of(markers.tables)
     else:
         found["exif"] = has_exif(data, info.format)
-    notes: list[str] = []
-    pixels = decode(data, min_side=SIDE, on_note=notes.append)
-    found["notes"] = "\n".join(notes) or None
-    look(pixels, found)
 
 
-def look(pixels: np.ndarray, found: dict[str, Any]) -> None:
-    """Fill `found` with what the pixels say.  uint8[H, W, 3]."""
-    import cv2
+def complete(pictures: Sequence[Seen]) -> None:
+    """The rest of the measurements, of some pictures together.
 
-    small = reduce(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY))
-    found |= color(pixels)
-    found |= light(small)
-    found |= edges(small)
-    found |= zip(HASHES, perceptual(small), strict=True)
+    Step by step, not picture by picture: what a step needs stays in the caches, and numpy is called once for all.
+    """
+    for seen in pictures:
+        seen.found.update(edges(seen.small))
+    lights = light_of([histogram(seen.small) for seen in pictures])
+    hashes = hashes_of([thumbnail(seen.small) for seen in pictures])
+    for seen, shades, values in zip(pictures, lights, hashes, strict=True):
+        seen.found.update(shades)
+        seen.found.update(zip(HASHES, values, strict=True))
 
 
 def has_exif(data: bytes, kind: str) -> bool | None:

@@ -10,8 +10,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from anmok.audit.heap import keep_freed
 from anmok.audit.kinds import FAULTS
-from anmok.audit.measure import MEASURES, measure
+from anmok.audit.measure import MEASURES, complete, inspect
 from anmok.core.errors import DataError
 from anmok.core.machine import cores
 from anmok.core.progress import bar
@@ -49,6 +50,7 @@ def scan(table: Table, *, threads: int | None = None) -> Scan:
 
     start = time.perf_counter()
     cv2.setNumThreads(1)  # the threads are ours; OpenCV's own would fight them
+    keep_freed()
     schema = {"id": pl.String, "image": pl.String} | {name: getattr(pl, kind) for name, kind in MEASURES.items()}
     parts, rows = [pl.DataFrame(schema=schema)], []
     threads = threads or cores()
@@ -77,18 +79,20 @@ def _in_order(pool: ThreadPoolExecutor, table: Table, ahead: int) -> Iterator[li
 
 
 def _measure_all(storage: Storage, references: list[tuple[str, str]]) -> list[tuple]:
-    rows = []
+    rows: list[dict[str, Any]] = []
+    seen = []
     for name, image in references:
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"id": name, "image": image}
+        rows.append(found)
         try:
             data = storage.read(image)
             found["mtime"] = modified(storage, image)
-            measure(data, found)
+            seen.append(inspect(data, found))
         except DataError as error:
             found["fault"] = error.code if error.code in FAULTS else "io-error"
             found["reason"] = f"{error.message} {error.remedy or ''}".rstrip()
-        rows.append((name, image, *map(found.get, MEASURES)))
-    return rows
+    complete(seen)
+    return [tuple(map(found.get, ("id", "image", *MEASURES))) for found in rows]
 
 
 def modified(storage: Storage, image: str) -> float | None:

@@ -17,7 +17,7 @@ import numpy as np
 from anmok.core.errors import ImageError, UsageError
 from anmok.data import colour
 from anmok.data.header import MAX_PIXELS, ImageInfo, check_size
-from anmok.data.jpeg import decode_jpeg, read_header
+from anmok.data.jpeg import JpegHeader, decode_jpeg, read_header
 from anmok.data.raster import Raster, decode_raster, from_pillow, probe_raster
 from anmok.data.sniff import HEAD, REFUSED, sniff
 from anmok.data.storage import reason_of
@@ -31,14 +31,14 @@ WHITE = (255, 255, 255)
 
 def decode(
     data: bytes, *, channels: Channels = "rgb", background: tuple[int, int, int] = WHITE, allow_truncated: bool = False,
-    min_side: int | None = None, on_note: Note | None = None,
+    min_side: int | None = None, on_note: Note | None = None, on_info: Callable[[ImageInfo], None] | None = None,
 ) -> np.ndarray:  # fmt: skip
     """uint8[H, W, 3], or [H, W, 1] for gray: upright, sRGB, transparency composited on `background`.
 
     min_side: a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, so long as its short side stays at min_side or more.
     allow_truncated: of a file that is cut off, keep what is there (what is missing is gray in a JPEG, black or
     transparent elsewhere).  on_note hears what was done about an odd file, as 'kind: text' with kind `animated`,
-    `bad-profile`, `truncated` or `recovered`.
+    `bad-profile`, `truncated` or `recovered`.  on_info hears what `probe` says, before a pixel is decoded.
 
     ImageError, whose code says why: `empty`, `unreadable`, `truncated`, `too-large` (MAX_PIXELS or more, by the header,
     before any decoding), `unsupported-format` (a format outside the list; its parser is never reached).
@@ -46,9 +46,14 @@ def decode(
     note = on_note or _ignore
     kind = _kind(data)
     if kind == "jpeg":
-        pixels, header = decode_jpeg(data, min_side=min_side, allow_truncated=allow_truncated, note=note)
+        header = read_header(data)
+        if on_info is not None:
+            on_info(_info(header))
+        pixels = decode_jpeg(data, header, min_side=min_side, allow_truncated=allow_truncated, note=note)
         raster = Raster(pixels, None, header.icc, header.orientation)
     else:
+        if on_info is not None:
+            on_info(probe_raster(kind, data))
         raster = decode_raster(kind, data, allow_truncated=allow_truncated, note=note)
     return _finish(raster, channels, background, note)
 
@@ -58,7 +63,10 @@ def probe(data: bytes) -> ImageInfo:
     kind = _kind(data)
     if kind != "jpeg":
         return probe_raster(kind, data)
-    header = read_header(data)
+    return _info(read_header(data))
+
+
+def _info(header: JpegHeader) -> ImageInfo:
     check_size(header.width, header.height)
     return header.info
 

@@ -90,13 +90,12 @@ def halvings(short: int, min_side: int | None) -> int:
 
 
 def decode_jpeg(
-    data: bytes, *, min_side: int | None, allow_truncated: bool, note: Callable[[str], None]
-) -> tuple[np.ndarray, JpegHeader]:
-    """uint8[H, W, 1 | 3 | 4] (gray, RGB, or CMYK with 0 for no ink), not yet oriented, and the header.
+    data: bytes, header: JpegHeader, *, min_side: int | None, allow_truncated: bool, note: Callable[[str], None]
+) -> np.ndarray:
+    """uint8[H, W, 1 | 3 | 4] (gray, RGB, or CMYK with 0 for no ink), not yet oriented; header: of `read_header`.
 
     ImageError: `too-large`, `truncated`, `unsupported-format` (not 8 bits a channel) or `unreadable`.
     """
-    header = read_header(data)
     check_size(header.width, header.height)
     if header.bits != 8:
         raise ImageError(f"a JPEG of {header.bits} bits a channel is not supported.", code="unsupported-format")
@@ -106,7 +105,7 @@ def decode_jpeg(
     pixels = _pixels(data, header, factor, allow_truncated, note)
     if header.components == 4 and header.adobe is not None:
         pixels = 255 - pixels  # Adobe writes ink inverted, and says so by its marker
-    return pixels, header
+    return pixels
 
 
 def _pixels(
