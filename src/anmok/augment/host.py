@@ -260,16 +260,19 @@ class Canvas:
 
 def near(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """The part of the image that the frame's corners reach, and the matrix of that part, where it all lies inside."""
-    width, height = size
-    corners = matrix @ np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]])
-    if (corners[2] <= 0).any():
-        return image, matrix
-    x, y = corners[:2] / corners[2]
-    left, top, right, bottom = (int(v) for v in (x.min() - 4, y.min() - 4, x.max() + 5, y.max() + 5))
+    (a, b, c), (d, e, f), (g, h, i) = matrix.tolist()
+    xs, ys = [], []
+    for x, y in ((0, 0), (size[0] - 1, 0), (0, size[1] - 1), (size[0] - 1, size[1] - 1)):
+        w = g * x + h * y + i
+        if w <= 0:
+            return image, matrix
+        xs.append((a * x + b * y + c) / w)
+        ys.append((d * x + e * y + f) / w)
+    left, top, right, bottom = int(min(xs) - 4), int(min(ys) - 4), int(max(xs) + 5), int(max(ys) + 5)
     if left <= 0 or top <= 0 or right >= image.shape[1] or bottom >= image.shape[0]:
         return image, matrix
-    moved = matrix - np.array([[left], [top], [0]]) * matrix[2]
-    return image[top:bottom, left:right], moved
+    moved = [[a - left * g, b - left * h, c - left * i], [d - top * g, e - top * h, f - top * i], [g, h, i]]
+    return image[top:bottom, left:right], np.array(moved)
 
 
 def shrunk(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -295,6 +298,7 @@ def pixel_rates(matrix: np.ndarray, size: tuple[int, int]) -> tuple[float, float
     return area / max(math.hypot(d, e), 1e-12), area / max(math.hypot(a, b), 1e-12)
 
 
+@lru_cache(maxsize=256)
 def colour(rgb: tuple[float, ...], depth: int) -> tuple[float, ...]:
     """The colour as one value a channel."""
     from anmok.core.pixels import luma

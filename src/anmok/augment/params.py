@@ -6,6 +6,7 @@ geometry that follows geometry is one warp, tables that follow tables are one ta
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from functools import cached_property
@@ -119,7 +120,7 @@ def programs_of(ops: list[int], values: list[list[float]]) -> Program:
 def crop_box(numbers: list[float], width: int, height: int) -> tuple[int, int, int, int]:
     """(left, top, width, height) in whole pixels of a CROP in an image; a box that does not fit is cut to the image."""
     area, log_ratio, relative, place_x, place_y = numbers[:5]
-    ratio = np.exp(log_ratio) * (width / height if relative else 1.0)
+    ratio = math.exp(log_ratio) * (width / height if relative else 1.0)
     size = area * width * height
     box_w = min(max(1, round((size * ratio) ** 0.5)), width)
     box_h = min(max(1, round((size / ratio) ** 0.5)), height)
@@ -141,4 +142,4 @@ def smallest_side(program: Program, size: int) -> int | None:
     crop = next((numbers for op, numbers in program if op == Op.CROP), None)
     if crop is None:
         return None
-    return int(np.ceil(size / np.sqrt(crop[0] * np.exp(-abs(crop[1])))))
+    return math.ceil(size / math.sqrt(crop[0] * math.exp(-abs(crop[1]))))
