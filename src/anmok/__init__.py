@@ -14,18 +14,23 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["Predictions", "Run", "Table", "audit", "color", "evaluate", "load", "open", "preview", "split", "train"]
+__all__ = [
+    "Predictions", "Run", "Table", "audit", "bench_data", "color", "evaluate", "load", "open", "preview", "split",
+    "train", "tune",
+]  # fmt: skip
 
 # Public names and where they live; nothing heavy is imported before it is used.
 _HOME = {
     "Predictions": "anmok.core.types:Predictions",
     "Run": "anmok.stages.run:Run",
     "Table": "anmok.data.table:Table",
+    "bench_data": "anmok.stages.bench_data:bench_data",
     "load": "anmok.stages.load:load",
     "open": "anmok.stages.open:open_",
     "preview": "anmok.stages.preview:preview",
     "split": "anmok.stages.split:split",
     "train": "anmok.stages.train:train",
+    "tune": "anmok.stages.tune:tune",
 }
 # Verbs that share their name with a room: the room's module can be called.
 _VERBS = {"audit": "anmok.stages.audit:audit", "evaluate": "anmok.stages.evaluate:evaluate"}
@@ -62,9 +67,11 @@ if TYPE_CHECKING:
     from anmok.augment import color
     from anmok.core.types import Predictions
     from anmok.data.table import Table
+    from anmok.stages.bench_data import bench_data
     from anmok.stages.load import load
     from anmok.stages.open import open_ as open
     from anmok.stages.preview import preview
     from anmok.stages.run import Run
     from anmok.stages.split import split
     from anmok.stages.train import train
+    from anmok.stages.tune import tune

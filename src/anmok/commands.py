@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Group, Parameter
+from cyclopts import App, Group, Parameter
 
 from anmok.core.config import Config, Leaf, leaves
+from anmok.stages.bench_data_settings import BenchDataTree
 from anmok.stages.config import AuditTree, SourceConfig, TrainConfig
 from anmok.stages.predict_settings import PredictTree
 from anmok.stages.preview_settings import PreviewTree
+from anmok.stages.tune_settings import TuneTree
 
 
 def leaf_parameter(leaf: Leaf) -> inspect.Parameter:
@@ -93,6 +95,21 @@ def train(
     run = stage(source, resume=resume, out=out, config=config, layers=(settings,))
     print(f"{run.path}/report.html")
     print(f"next: anmok evaluate {run.path}")
+
+
+@with_tree(TuneTree)
+def tune(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this search instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Search for the augmentation that suits the data, by successive halving within a fixed time."""
+    from anmok.stages.tune import tune as stage
+
+    found = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(found)
+    print(f"{found.path}/halving.png")
+    print(f"next: anmok train {'DATA' if source is None else source} --config {found.path}/best.toml")
 
 
 def evaluate(
@@ -185,6 +202,25 @@ def preview(
 
     stage(source, out, config=config, layers=(settings,))
     print(out)
+
+
+bench = App(name="bench", help_format="plaintext")  # measurements of the user's own data and models
+
+
+@bench.command(name="data", help="How fast training gets its batches here: is the data the bottleneck?")
+@with_tree(BenchDataTree)
+def bench_data(
+    source: str, /, *,
+    json: Annotated[bool, Parameter(name="--json", help="Print one JSON object instead.", negative="")] = False,
+    config: File = None, settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Run the loader of training over the data, without a model, and say how fast it is."""
+    from json import dumps
+
+    from anmok.stages.bench_data import bench_data as stage
+
+    speed = stage(source, config=config, layers=(settings,))
+    print(dumps(speed.to_dict(), indent=2) if json else speed)
 
 
 def doctor() -> None:

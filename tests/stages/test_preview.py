@@ -20,7 +20,7 @@ import anmok
 from anmok.augment.color import convert
 from anmok.augment.config import AugmentConfig
 from anmok.augment.named import build_policy
-from anmok.augment.params import Op
+from anmok.augment.params import Chains, Op, Params
 from anmok.augment.policy import Policy, ranges
 from anmok.augment.preprocess import Preprocess
 from anmok.core.errors import DataError, UsageError
@@ -304,3 +304,41 @@ def test_it_needs_no_torch(cuts: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code, cuts, out], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert out.is_file()
+
+
+def test_nothing_that_was_drawn_is_cut_off(cuts: Path, drawn: Seen, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anmok.report import sheet
+
+    written: list[list[str]] = []
+    wrapped = sheet.wrapped
+
+    def keep(text: str, *rest: Any) -> list[str]:
+        written.append([text, *wrapped(text, *rest)])
+        return written[-1][1:]
+
+    monkeypatch.setattr(sheet, "wrapped", keep)
+    for policy in ("strong", "augmix:severity=10,width=3,depth=3"):
+        written.clear()
+        anmok.preview(cuts, images=6, variants=4, image_size=32, augment=policy)
+        captions = {c.caption.replace("\N{NO-BREAK SPACE}", " ") for row in drawn["rows"] for c in row.cells}
+        whole = {" ".join(lines) for _, *lines in written}
+        assert captions <= whole
+        assert not any("…" in line for _, *lines in written for line in lines)
+
+
+def test_chains_that_weigh_nothing_are_left_out_and_long_ones_break_before_an_operation() -> None:
+    chains = Chains(
+        np.array([[[Op.BRIGHTNESS, Op.INVERT], [Op.EQUALIZE, 0]]], np.int8),
+        np.array([[[[0.5] + [0] * 7, [0] * 8], [[0] * 8] * 2]], np.float32),
+        np.array([[0.7, 0.299, 0.001]], np.float32),
+    )
+    params = Params(np.array([[Op.AUGMIX]], np.int8), np.zeros((1, 1, 8), np.float32), np.zeros(1, np.uint64), chains)
+    space = "\N{NO-BREAK SPACE}"
+    assert stage.drawn(params, 0) == "70%_as_it_is, 30%_brightness_×0.50 +_invert".replace("_", space)
+
+
+def test_a_guest_s_transforms_are_named(cuts: Path, drawn: Seen) -> None:
+    transforms = pytest.importorskip("torchvision.transforms.v2")
+    compose = transforms.Compose([transforms.RandomHorizontalFlip(), transforms.RandomRotation(20)])
+    anmok.preview(cuts, images=1, variants=1, image_size=32, augment=compose)
+    assert "(RandomHorizontalFlip, RandomRotation)" in drawn["notes"]

@@ -64,8 +64,8 @@ def draw_sheet(
     draw.text((MARGIN, MARGIN), fitting(writer.text(title), large, inner), LIGHT["ink"], large, "lt")
     _write(draw, head, MARGIN, MARGIN + TITLE + 14, small, line)
     for i, name in enumerate(columns):
-        place = (MARGIN + i * (side + GAP), top)
-        draw.text(place, fitting(writer.text(name), small, side), LIGHT["accent"], small, "lt")
+        place = (MARGIN + i * (side + GAP), top + SMALL)
+        draw.text(place, fitting(writer.text(name), small, side), LIGHT["accent"], small, "ls")
     y = top + line + 6
     for row, lines, depth in zip(rows, captions, depths, strict=True):
         y = _row(sheet, draw, row, lines, y, side, writer, text, small) + depth * line + 22

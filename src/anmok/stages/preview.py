@@ -12,6 +12,7 @@ import numpy as np
 from anmok.augment.accept import as_policy, is_object, name_for
 from anmok.augment.color import convert
 from anmok.augment.describe import described
+from anmok.augment.guest_parts import parts
 from anmok.augment.guests import Guest, GuestParams
 from anmok.augment.params import Params
 from anmok.augment.policy import Policy
@@ -183,6 +184,12 @@ def drawn(params: Params | GuestParams, index: int, depth: int = 3) -> str:
     return text.replace(f"{NO_BREAK}+{NO_BREAK}", f" +{NO_BREAK}") or "unchanged"
 
 
+def inside(policy: Guest) -> list[str]:
+    """The transforms that a guest holds, by name: what each of them drew it does not tell."""
+    names = [type(part).__name__ for part in parts(policy.transform)]
+    return names[1:] or names
+
+
 def notes(pre: Preprocess, policy: Policy | Guest, config: PreviewTree) -> list[str]:
     """What was done, for the head of the sheet."""
     mean, std = (", ".join(f"{v:.3g}" for v in values) for values in (pre.mean, pre.std))
@@ -192,8 +199,9 @@ def notes(pre: Preprocess, policy: Policy | Guest, config: PreviewTree) -> list[
     if not policy.neutral:
         own = [f"{k} {v}" for k, v in config.augment.model_dump(exclude={"policy"}, exclude_none=True).items()]
         mixed = " Mixed batches are not shown." if policy.mixes else ""
+        made_of = f" ({', '.join(inside(policy))})" if isinstance(policy, Guest) else ""
         lines.append(
-            f"Augmentation: {', '.join([config.augment.policy, *own])}; number k is what training with seed "
+            f"Augmentation: {', '.join([config.augment.policy, *own])}{made_of}; number k is what training with seed "
             f"{config.seed} draws in epoch k{'' if pre.colorspace == 'rgb' else ', before the colour space'}.{mixed}"
         )
     if pre.finishes:

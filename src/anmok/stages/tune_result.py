@@ -1,0 +1,135 @@
+"""What a search has found: its table, the sentence that says how sure it is, and the files that keep both."""
+
+from __future__ import annotations
+
+import html
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from anmok.core.config import dump_toml, resolve
+from anmok.core.errors import UsageError
+from anmok.core.events import read_events
+from anmok.core.files import write_atomic
+from anmok.core.text import visible
+from anmok.report.halving import halving
+from anmok.report.words import NAMES, count
+from anmok.stages.config import TrainConfig
+from anmok.stages.tune_rungs import Trial, apart, better, from_event, ranked
+from anmok.stages.tune_settings import TuneTree
+
+SHORT = ("candidate", "rung", "images", "epochs", "seconds", "score", "95 % interval")
+
+
+class Tuning:
+    """A search's folder. Everything is read when it is asked for."""
+
+    def __init__(self, path: Path | str):
+        self.path = Path(path)
+        if not (self.path / "trials.jsonl").is_file():
+            raise UsageError(
+                "no search here.", where=str(path), remedy="Expected a folder that `anmok tune` wrote.", code="run"
+            )
+
+    @cached_property
+    def trials(self) -> list[Trial]:
+        """Every trial, in the order in which they ran."""
+        return [from_event(event) for event in read_events(self.path / "trials.jsonl", "trial")]
+
+    @property
+    def best(self) -> Trial:
+        """The winner's last trial."""
+        return standing(self.trials)[0]
+
+    @property
+    def config(self) -> TrainConfig:
+        """The training that best.toml describes."""
+        return resolve(TrainConfig, file=self.path / "best.toml")
+
+    def __repr__(self) -> str:
+        rows = [SHORT, *(_row(trial) for trial in standing(self.trials))]
+        widths = [max(len(row[i]) for row in rows) for i in range(len(SHORT))]
+        lines = ["  ".join(_cells(row, widths)).rstrip() for row in rows]
+        return "\n".join([f"Tuning {self.path}", *lines, *sentences(self.trials)])
+
+    def _repr_html_(self) -> str:
+        return f"<pre>{html.escape(repr(self))}</pre>"
+
+
+def configured(config: TuneTree, policy: str) -> TrainConfig:
+    """The training that the search is for, with this policy; quantities that are set apart stay, the time does not."""
+    values: dict[str, Any] = {name: getattr(config, name) for name in TrainConfig.model_fields if name != "minutes"}
+    return TrainConfig(**values | {"augment": config.augment.model_copy(update={"policy": policy})})
+
+
+def standing(trials: list[Trial]) -> list[Trial]:
+    """The last trial of each candidate: those that came furthest first, by score; then those that failed."""
+    out: list[Trial] = []
+    for rung in sorted({trial.rung for trial in trials}, reverse=True):
+        seen = {trial.candidate for trial in out}
+        out += [trial for trial in ranked([t for t in trials if t.rung == rung]) if trial.candidate not in seen]
+    seen = {trial.candidate for trial in out}
+    return out + [trial for trial in trials if trial.error and trial.candidate not in seen]
+
+
+def score_text(trial: Trial) -> str:
+    """'accuracy 0.813 (0.784 to 0.839)'."""
+    name = NAMES[trial.metric][0].lower() if trial.metric in NAMES else trial.metric
+    if trial.score is None:
+        return f"{name} undefined".strip()
+    bounds = "" if trial.low is None or trial.high is None else f" ({trial.low:.3f} to {trial.high:.3f})"
+    return f"{name} {trial.score:.3f}{bounds}"
+
+
+def sentences(trials: list[Trial]) -> list[str]:
+    """What was chosen and by how much, how sure that is, and what failed."""
+    first, *others = standing(trials)
+    of = f"{count(first.epochs, 'epoch')} on {count(first.images, 'image')}"
+    out = [f"Chosen: {first.candidate}, {score_text(first)} after {of}."]
+    rivals = [trial for trial in others if trial.rung == first.rung and trial.score is not None]
+    if rivals:
+        gap = better(first) - better(rivals[0])
+        sure = (
+            "their intervals do not overlap."
+            if apart(first, rivals[0])
+            else "their intervals overlap: no difference can be told between them on these validation images."
+        )
+        out.append(f"It is {gap:.3f} ahead of {rivals[0].candidate}, {score_text(rivals[0])}; {sure}")
+        same = [trial.candidate for trial in rivals[1:] if not apart(first, trial)]
+        if same:
+            out.append(f"Nor can it be told from {', '.join(same)}.")
+    out.append("The choice was made on these images, so the score is kinder than a test's.")
+    cut = [trial for trial in trials if trial.epochs < trial.planned]
+    out += [f"{t.candidate} was cut after {t.epochs} of {t.planned} epochs: the machine became slower." for t in cut]
+    out += [f"{t.candidate} could not train: {t.error}" for t in others if t.error and t.score is None]
+    return out
+
+
+def finish(folder: Path, config: TuneTree) -> Tuning:
+    """Write trials.csv, best.toml and halving.png."""
+    import polars as pl
+
+    from anmok.report.figures import save_png
+
+    result = Tuning(folder)
+    frame = pl.DataFrame([trial._asdict() for trial in result.trials], infer_schema_length=None)
+    write_atomic(folder / "trials.csv", frame.write_csv)
+    best = result.best
+    head = f"# anmok tune: {best.candidate}, {score_text(best)} on validation\n"
+    write_atomic(folder / "best.toml", head + dump_toml(configured(config, best.candidate)))
+    order = [trial.candidate for trial in standing(result.trials)]
+    save_png(halving([trial._asdict() for trial in result.trials], order), folder / "halving.png")
+    return result
+
+
+def _row(trial: Trial) -> tuple[str, ...]:
+    name, score = visible(trial.candidate), "failed" if trial.score is None else f"{trial.score:.3f}"
+    interval = "" if trial.low is None or trial.high is None else f"{trial.low:.3f} – {trial.high:.3f}"
+    return (
+        name, str(trial.rung), f"{trial.images:,}", str(trial.epochs), f"{trial.seconds:.1f}", score, interval,
+    )  # fmt: skip
+
+
+def _cells(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    first, *rest = zip(row, widths, strict=True)
+    return [first[0].ljust(first[1]), *(text.rjust(width) for text, width in rest)]
