@@ -176,7 +176,7 @@ def test_row_31_nothing_is_merged_but_on_request(pictures: Path, capsys: pytest.
         (["train", "pictures", "--epochs", "many"], 2, "found 'many'"),
         (["train", "pictures", "--image-size", "2"], 2, "greater than or equal to 4, found '2'"),
         (["train", "pictures", "--threads", "-1"], 2, "runtime.threads"),
-        (["train", "pictures", "--cache", "disk"], 2, "found 'disk'."),
+        (["train", "pictures", "--cache", "tape"], 2, "found 'tape'."),
         (["train", "pictures", "--optim.name", "sdg"], 2, "Did you mean sgd?"),
         (["train", "pictures", "--model", "resnt18"], 2, "Did you mean resnet18"),
         (["train", "pictures", "--model", "lenett"], 2, "Did you mean lenet"),
@@ -205,7 +205,7 @@ def test_a_wrong_call_is_explained(
 
 
 def test_a_wrong_choice_of_a_list_names_them_once(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    _, text = fail(capsys, "train", "pictures", "--cache", "disk")
+    _, text = fail(capsys, "train", "pictures", "--cache", "tape")
     assert text.count("ram") == 1
 
 
