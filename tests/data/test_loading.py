@@ -19,7 +19,7 @@ from anmok.augment.policy import ranges
 from anmok.augment.preprocess import Preprocess
 from anmok.data import Loader, Table, loader, open_table
 from anmok.data.cache import RamCache
-from anmok.data.normalize import normalized
+from anmok.data.normalize import Spare, normalized
 from anmok.data.pixels import shortened
 
 PHOTO = load_sample_image("china.jpg")
@@ -138,6 +138,23 @@ def test_normalised_in_one_pass() -> None:
     batch = np.random.default_rng(0).integers(0, 256, (9, 5, 7, 3), np.uint8)
     mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
     np.testing.assert_allclose(normalized(batch, mean, std), (batch / 255 - mean) / std, atol=2e-6)
+
+
+def test_an_array_is_used_again_only_when_nobody_holds_it() -> None:
+    torch = pytest.importorskip("torch")
+    batch = np.full((2, 4, 4, 3), 51, np.uint8)
+    spare = Spare()
+    first = torch.from_numpy(normalized(batch, (0, 0, 0), (1, 1, 1), spare)).permute(0, 3, 1, 2)
+    part, place = first[1], first.data_ptr()
+    del first
+    second = normalized(batch * 0, (0, 0, 0), (1, 1, 1), spare)
+    assert second.ctypes.data != place
+    assert torch.allclose(part, torch.tensor(0.2))
+    del part
+    third = normalized(batch, (0, 0, 0), (1, 1, 1), spare)
+    assert third.ctypes.data == place
+    np.testing.assert_allclose(third, 0.2, rtol=1e-6)
+    assert not second.any()
 
 
 def test_keeping_is_bounded(table: Table) -> None:

@@ -15,7 +15,7 @@ from anmok.core.errors import DataError
 from anmok.core.optional import need
 from anmok.core.types import Batch
 from anmok.data.batches import Loader
-from anmok.data.normalize import normalized
+from anmok.data.normalize import Spare, normalized
 from anmok.data.pixels import KEPT, open_cache
 from anmok.data.table import Table
 
@@ -29,7 +29,7 @@ class Normalized:
     """
 
     def __init__(self, loader: Loader):
-        self.loader = loader
+        self.loader, self._spare = loader, Spare()
 
     def __len__(self) -> int:
         return len(self.loader)
@@ -44,7 +44,7 @@ class Normalized:
     def _normal(self, images: Any) -> Any:
         torch, pre = need("torch", "train"), self.loader.preprocess
         if isinstance(images, np.ndarray):
-            return torch.from_numpy(normalized(images, pre.mean, pre.std)).permute(0, 3, 1, 2)
+            return torch.from_numpy(normalized(images, pre.mean, pre.std, self._spare)).permute(0, 3, 1, 2)
         from anmok.augment.device import finish
 
         return finish(images, pre.mean, pre.std)

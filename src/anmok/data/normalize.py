@@ -2,30 +2,52 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+import math
+import weakref
 from functools import cache
 from typing import Any
 
 import numpy as np
 
-CHUNK = 8  # images a task
+SPARE = 6  # arrays that are kept for the next batches
+
+
+class Spare:
+    """float32 arrays that are used again once nobody holds them: the system takes longer to map one than to fill it.
+
+    Hold the array itself, as a tensor made of it does: a numpy view of it does not count.
+    """
+
+    def __init__(self) -> None:
+        self._free: list[np.ndarray] = []
+
+    def array(self, shape: tuple[int, ...]) -> np.ndarray:
+        """float32[shape], not filled."""
+        size = math.prod(shape)
+        base = next((a for a in self._free if a.size == size), None)
+        if base is None:
+            base = np.empty(size, np.float32)
+        else:
+            self._free = [a for a in self._free if a is not base]
+        lent = base.reshape(shape)
+        weakref.finalize(lent, self._back, base)
+        return lent
+
+    def _back(self, base: np.ndarray) -> None:
+        self._free = [*self._free, base][-SPARE:]
 
 
 def normalized(
-    images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], pool: ThreadPoolExecutor | None = None
+    images: np.ndarray, mean: tuple[float, ...], std: tuple[float, ...], spare: Spare | None = None
 ) -> np.ndarray:
     """float32[B, H, W, C], (images / 255 - mean) / std, of uint8[B, H, W, C]; mean, std: one a channel."""
-    out = np.empty(images.shape, np.float32)
+    out = np.empty(images.shape, np.float32) if spare is None else spare.array(images.shape)
     count, height, width, depth = images.shape
     scale = np.tile(1 / (255 * np.asarray(std, np.float64)), width).astype(np.float32)
     offset = np.tile(np.asarray(mean, np.float64) / np.asarray(std, np.float64), width).astype(np.float32)
     rows, source = out.reshape(count, height, width * depth), images.reshape(count, height, width * depth)
     run = _kernel()
-
-    def part(low: int) -> None:
-        run(source[low : low + CHUNK], scale, offset, rows[low : low + CHUNK])
-
-    list((pool.map if pool else map)(part, range(0, count, CHUNK)))
+    run(source, scale, offset, rows)
     return out
 
 
