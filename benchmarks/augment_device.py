@@ -50,6 +50,7 @@ def rates(work: Callable[[int], object], images: int, wait: Callable[[], object]
 
 
 def main() -> None:
+    """The policy and the normalisation on the device that is there."""
     import torch
 
     from anmok.augment import device

@@ -216,6 +216,7 @@ def sheet(examples: Sequence[tuple[str, Seen]]) -> Any:
 
 
 def main() -> None:
+    """Every composition on every photo, and the sheet."""
     options = arguments(__doc__)
     folder = data_root() / "photos"
     count = 4 if options.quick else PHOTOS

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from anmok.core.errors import MachineError, UsageError
+from anmok.core.text import size_text
 from anmok.data import open_table
 from anmok.data.cache import OVERHEAD
-from anmok.data.cache_account import choose_cache, size_text
+from anmok.data.cache_account import choose_cache
 from anmok.data.cache_estimate import Estimate, estimate_bytes, scaled_pixels
 
 GB = 10**9

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from anmok.core.machine import free_memory_bytes, memory_bytes
+from anmok.core.text import size_text
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,15 +80,6 @@ def _fits(place: str, free: int, forms: list[tuple[str, int]]) -> str:
     room = free * _SHARE
     fitting = max((form for form in forms if form[1] <= room), key=lambda form: form[1], default=None)
     beyond = min((form for form in forms if form[1] > room), key=lambda form: form[1], default=None)
-    held = f"holds {fitting[0]} ({_size(fitting[1])})" if fitting else "holds none of it"
-    more = f", not {beyond[0]} ({_size(beyond[1])})" if beyond else ""
-    return f"half of the {_size(free)} of free {place} {held}{more}"
-
-
-def _size(n: float) -> str:
-    """'1.2 GB' and the like, in powers of 1,000."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "bytes" or n >= 100 else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:,.1f} TB"
+    held = f"holds {fitting[0]} ({size_text(fitting[1])})" if fitting else "holds none of it"
+    more = f", not {beyond[0]} ({size_text(beyond[1])})" if beyond else ""
+    return f"half of the {size_text(free)} of free {place} {held}{more}"

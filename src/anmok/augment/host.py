@@ -15,7 +15,17 @@ import numpy as np
 
 from anmok.augment import effects, tables
 from anmok.augment.guests import GuestParams
-from anmok.augment.params import FIRST_OTHER, FIRST_TABLE, Op, Params, Program, crop_box, erased_box, programs_of
+from anmok.augment.params import (
+    COLOR_ONLY,
+    FIRST_OTHER,
+    FIRST_TABLE,
+    Op,
+    Params,
+    Program,
+    crop_box,
+    erased_box,
+    programs_of,
+)
 from anmok.augment.resample import ALIAS, resized
 from anmok.augment.warps import source_from_output
 from anmok.core.errors import UsageError
@@ -223,7 +233,7 @@ class Canvas:
     # the others
 
     def _change(self, op: int, numbers: list[float]) -> None:
-        if op in (Op.SATURATION, Op.HUE) and self.depth == 1:
+        if op in COLOR_ONLY and self.depth == 1:
             return
         if op == Op.AUGMIX:
             self._mix_chains()

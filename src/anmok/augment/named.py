@@ -38,10 +38,11 @@ _INNER: dict[str, Callable[..., list[Step]]] = {
     "autoaugment": lambda: [autoaugment()],
     "autoaugment-cifar10": lambda: [pad_crop(4), autoaugment("cifar10")],
     "autoaugment-svhn": lambda: [pad_crop(4), autoaugment("svhn")],
-    "randaugment": lambda n=2, m=9: [randaugment(n, m)],
+    "randaugment": lambda **settings: [randaugment(**settings)],
     "trivialaugment": lambda: [trivialaugment()],
-    "augmix": lambda severity=3, width=3, depth=0: [augmix(severity, width, depth)],
+    "augmix": lambda **settings: [augmix(**settings)],
 }
+_SETTINGS = {"randaugment": ("n", "m"), "augmix": ("severity", "width", "depth")}
 
 
 def build_policy(config: AugmentConfig, relative: bool = True, depth: int = 3) -> Policy | Guest:
@@ -72,7 +73,7 @@ def parse(text: str) -> tuple[str, dict[str, int]]:
                 f"{name} has no settings of its own, found {rest}.", where="augment.policy", code="setting"
             )
         return text, {}
-    known = (_INNER[name].__defaults__ or ()) and _INNER[name].__code__.co_varnames
+    known = _SETTINGS.get(name, ())
     found: dict[str, int] = {}
     for part in rest.split(","):
         key, _, value = part.partition("=")

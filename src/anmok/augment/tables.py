@@ -80,11 +80,5 @@ def carried(counts: np.ndarray, table: np.ndarray) -> np.ndarray:
     return np.stack([np.bincount(columns[:, c], row, 256) for c, row in enumerate(counts)])
 
 
-def luma_mean(counts: np.ndarray) -> float:
-    """The mean grey value of an image of histogram [C, 256], each pixel's luma cut to a whole number."""
-    means = counts @ _LEVELS / np.maximum(counts.sum(1), 1)
-    return float(means[0]) if len(means) == 1 else float(np.dot(means, LUMA))
-
-
 def _cut(values: np.ndarray) -> np.ndarray:
     return np.clip(values, 0, 255).astype(np.uint8)

@@ -17,3 +17,12 @@ def printable(text: str) -> str:
 
 def _escape(c: str) -> str:
     return c.encode("unicode_escape", "surrogatepass").decode()
+
+
+def size_text(n: float) -> str:
+    """'1.2 GB' and the like, in powers of 1,000."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if n < 1000:
+            return f"{n:.0f} {unit}" if unit == "bytes" or n >= 100 else f"{n:.1f} {unit}"
+        n /= 1000
+    return f"{n:,.1f} TB"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple, get_args
 
 from anmok.core.errors import MachineError, UsageError, did_you_mean
+from anmok.core.text import size_text
 from anmok.data.cache import Kind
 from anmok.data.cache_estimate import Estimate
 from anmok.data.cache_folder import LIMIT
@@ -92,12 +93,3 @@ def _rooms(
 def _more_than(small: list[str]) -> str:
     """', more than half of the 4.0 GB of free RAM' and so on."""
     return f", more than {' and '.join(small)}".rstrip(",") if small else ""
-
-
-def size_text(n: float) -> str:
-    """'1.2 GB' and the like, in powers of 1,000."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if n < 1000:
-            return f"{n:.0f} {unit}" if unit == "bytes" or n >= 100 else f"{n:.1f} {unit}"
-        n /= 1000
-    return f"{n:,.1f} TB"

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from anmok.data.cache_account import size_text
+from anmok.core.text import size_text
 
 CLOSE = 1.1  # times faster than the first epoch, from which later ones are said to be
 MUCH = 0.3  # share of decoding from which a cache is worth naming
