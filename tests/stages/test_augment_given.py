@@ -12,7 +12,7 @@ from PIL import Image
 import anmok
 from anmok.augment import compose, flip, rotate
 from anmok.core.errors import DataError, UsageError
-from anmok.stages import learn
+from anmok.stages import job
 
 SETTINGS = {"model": "lenet", "epochs": 1, "image_size": 32, "plan": "none", "batch_size": 8}
 
@@ -34,7 +34,7 @@ def begun(table: Any, folder: Path, monkeypatch: pytest.MonkeyPatch, augment: An
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(learn, "fit", ends)
+        patch.setattr(job, "fit", ends)
         with pytest.raises(KeyboardInterrupt):
             anmok.train(table, out=folder, augment=augment, **SETTINGS)
 

@@ -16,8 +16,8 @@ Task = Literal["binary", "multiclass", "multilabel"]
 class Batch(NamedTuple):
     """Images of one step. Unpacks as (images, targets, ids).
 
-    images: uint8[B, H, W, C], or float32[B, C, H, W] once normalised; targets: int64[B] (-1: unlabelled), or
-    float32[B, K] of 0/1 for multi-label (NaN: unknown); ids: B strings.
+    images: uint8[B, H, W, C], or float32[B, C, H, W] once normalised; of several views a tuple of such arrays; targets:
+    int64[B] (-1: unlabelled), or float32[B, K] of 0/1 for multi-label (NaN: unknown); ids: B strings.
     """
 
     images: Any
@@ -26,6 +26,11 @@ class Batch(NamedTuple):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def part(self, rows: slice) -> Batch:
+        """The images of these rows, of every view."""
+        images = tuple(v[rows] for v in self.images) if isinstance(self.images, tuple) else self.images[rows]
+        return Batch(images, self.targets[rows], self.ids[rows])
 
 
 class Reject(NamedTuple):

@@ -36,6 +36,9 @@ class OptimConfig(Config):
     eps: float = Field(1e-8, gt=0, description="Of adam and adamw.")
     aux_lr: float = Field(1e-3, gt=0, description="With muon: AdamW's rate for norms, biases, stem and head.")
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient; default: not clipped.")
+    layer_decay: float | None = Field(
+        None, gt=0, le=1, description="The rate of each stage is so many times that of the stage after it."
+    )
     accumulate: int = Field(1, ge=1, description="Parts that a batch is taken in, to need less memory.")
     ema: float | None = Field(None, gt=0, lt=1, description="Decay of the weights' moving average; default: none kept.")
 
@@ -68,12 +71,16 @@ class TrainingConfig(Config):
 
     early_stop: int | None = Field(None, ge=1, description="Stop after so many epochs without a better validation.")
     checkpoint_every: str = Field("1 epoch", description="Also '200 steps' or '5 min'.")
+    unfreeze: str | None = Field(
+        None, description="The head learns alone at first, one stage before it joins each so often: '1 epoch', '10%'."
+    )
     select: Literal["auto", "accuracy", "macro_f1", "loss"] = Field(
         "auto", description="Validation figure that chooses the best weights; auto: accuracy, multi-label macro_f1."
     )
 
-    @field_validator("checkpoint_every")
+    @field_validator("checkpoint_every", "unfreeze")
     @classmethod
-    def _duration(cls, value: str) -> str:
-        Duration.parse(value)
+    def _duration(cls, value: str | None) -> str | None:
+        if value is not None:
+            Duration.parse(value)
         return value

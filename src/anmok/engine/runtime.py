@@ -57,11 +57,13 @@ class Runtime:
 
     def to_device(self, batch: Batch) -> Batch:
         """The batch as tensors on the device."""
-        images, targets = (
-            a if isinstance(a, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(a))
-            for a in (batch.images, batch.targets)
-        )
-        return Batch(images.to(self.device, non_blocking=True), targets.to(self.device, non_blocking=True), batch.ids)
+        views = batch.images if isinstance(batch.images, tuple) else (batch.images,)
+        *images, targets = (self._moved(a) for a in (*views, batch.targets))
+        return Batch(tuple(images) if isinstance(batch.images, tuple) else images[0], targets, batch.ids)
+
+    def _moved(self, array: Any) -> torch.Tensor:
+        tensor = array if isinstance(array, torch.Tensor) else torch.from_numpy(np.ascontiguousarray(array))
+        return tensor.to(self.device, non_blocking=True)
 
     def fed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches; on a GPU each is copied there while the one before it is being computed."""
@@ -76,7 +78,8 @@ class Runtime:
             if held is not None:
                 yield held[1]
             torch.cuda.current_stream(self.device).wait_stream(stream)
-            for tensor in following[1][:2]:
+            images, targets, _ = following[1]
+            for tensor in (*(images if isinstance(images, tuple) else (images,)), targets):
                 tensor.record_stream(torch.cuda.current_stream(self.device))
             held = following
         if held is not None:
@@ -176,5 +179,4 @@ def micro_batches(batch: Batch, parts: int, least: int = 1) -> Iterator[tuple[Ba
     n = len(batch)
     parts = max(1, min(parts, n // least))
     for k in range(parts):
-        rows = slice(k * n // parts, (k + 1) * n // parts)
-        yield Batch(batch.images[rows], batch.targets[rows], batch.ids[rows]), k + 1 == parts
+        yield batch.part(slice(k * n // parts, (k + 1) * n // parts)), k + 1 == parts

@@ -10,32 +10,23 @@ import torch
 from torch import nn
 
 from anmok.core.types import Task
+from anmok.models.normalized import Normalized
 
 
-class Classifier(nn.Module):
+class Classifier(Normalized):
     """A backbone that starts at uint8 pixels and ends at probabilities of named classes.
 
     backbone: float[B, C, H, W] to logits [B, outputs]; mean, std: one a channel, of pixels in [0, 1]. A binary task has
     one output, the logit of classes[1], or two, as a softmax. Parts whose parameters are all frozen stay in eval mode.
     """
 
-    mean: torch.Tensor
-    scale: torch.Tensor
-
     def __init__(
         self, backbone: nn.Module, classes: list[str], task: Task, mean: tuple[float, ...], std: tuple[float, ...],
         outputs: int | None = None,
     ):  # fmt: skip
-        super().__init__()
+        super().__init__(mean, std)
         self.backbone, self.classes, self.task = backbone, list(classes), task
         self.outputs = outputs or outputs_for(task, len(classes))
-        self.pixel_mean, self.pixel_std = tuple(mean), tuple(std)
-        self.register_buffer("mean", torch.tensor(mean).mul(255).view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("scale", torch.tensor(std).mul(255).reciprocal().view(1, -1, 1, 1), persistent=False)
-
-    def normalize(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8[B, H, W, C] to float32[B, C, H, W], channels last in memory."""
-        return images.permute(0, 3, 1, 2).to(torch.float32, copy=True).sub_(self.mean).mul_(self.scale)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """uint8[B, H, W, C] to logits float32[B, outputs]."""

@@ -72,7 +72,7 @@ def bench_data(
     policy = as_policy(tree.augment if augment is None else augment, pre.fit == "squash", pre.depth)
     need("torch", "train")
     from anmok.engine.runtime import build_runtime
-    from anmok.stages.learn import build_loaders
+    from anmok.stages.loaders import build_loaders
 
     training = training_config(tree)
     runtime = build_runtime(training.runtime)
@@ -89,7 +89,7 @@ def bench_data(
 
 def warm_up(config: TrainConfig, table: Table, pre: Preprocess, policy: Policy | Guest, runtime: Runtime) -> None:
     """Load what the loader needs, with a few images of which nothing is kept: a short first epoch would be all that."""
-    from anmok.stages.learn import build_loaders
+    from anmok.stages.loaders import build_loaders
 
     quiet = config.model_copy(update={"data": config.data.model_copy(update={"cache": "none"})})
     few = table.take(range(min(len(table), WARM)))

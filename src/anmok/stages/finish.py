@@ -19,7 +19,7 @@ from anmok.stages.report import report_of
 from anmok.stages.run import Run
 
 if TYPE_CHECKING:
-    from anmok.stages.learn import Job
+    from anmok.stages.job import Job
 
 
 def finish(job: Job, events: Events) -> None:
@@ -28,9 +28,9 @@ def finish(job: Job, events: Events) -> None:
     predictions = None
     if job.val is not None:
         exact = job.runtime.form("fp32", job.runtime.channels_last)  # as the saved model computes
-        predictions = predict(job.judged, job.val.epoch(), exact, len(job.val.table), "validate")
+        predictions = predict(job.judged.model, job.val.epoch(), exact, len(job.val.table), "validate")
         evaluation = judge(job.table, "val", predictions, job.config.data)
-    model = job.judged.float().cpu()
+    model = job.judged.model.float().cpu()
     save_bundle(
         job.folder / "model", model, job.preprocess,
         architecture="object" if job.config.model.name.startswith("object:") else job.config.model.name,
@@ -40,7 +40,7 @@ def finish(job: Job, events: Events) -> None:
     if evaluation is None or predictions is None:
         say("there is no validation split; the last weights are kept")
         return
-    run = Run(job.folder, job.judged.backbone)
+    run = Run(job.folder, job.judged.model.backbone)
     predictions = stamped(predictions, "val", run.model.hash, job.table.fingerprint)
     save_predictions(predictions, job.folder / "predictions" / "val.parquet")
     write_evaluation(job.folder, evaluation)

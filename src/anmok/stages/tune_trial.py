@@ -32,7 +32,8 @@ from anmok.engine.optim import build_optimizer
 from anmok.engine.predict import predict
 from anmok.evaluate.metrics import evaluate
 from anmok.stages.config import TrainConfig
-from anmok.stages.learn import Job, set_up
+from anmok.stages.job import Job
+from anmok.stages.learn import set_up
 from anmok.stages.tune_rungs import Cost, Trial
 
 RESAMPLES = 200  # of the bootstrap, for the intervals of what is no proportion
@@ -223,7 +224,7 @@ def _fit(
 
 def _validated(job: Job) -> Predictions:
     assert job.val is not None
-    return predict(job.judged, job.val.epoch(), job.runtime, len(job.val.table), "validate")
+    return predict(job.judged.model, job.val.epoch(), job.runtime, len(job.val.table), "validate")
 
 
 def _close(job: Job) -> None:

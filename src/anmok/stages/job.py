@@ -1,0 +1,170 @@
+"""A run in progress: what it holds, its checkpoints, and the loop over it."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from anmok.augment.accept import digest
+from anmok.augment.preprocess import Preprocess
+from anmok.core.errors import DataError
+from anmok.core.events import Events
+from anmok.core.progress import say
+from anmok.data.batches import Loader
+from anmok.data.table import Table
+from anmok.engine import checkpoint
+from anmok.engine.duration import Duration
+from anmok.engine.loop import Course, Hooks, State, fit
+from anmok.engine.plan import Plan
+from anmok.engine.runtime import Runtime
+from anmok.models.average import EMA
+from anmok.stages.config import TrainConfig
+from anmok.stages.rejects import Rejects
+from anmok.stages.signals import Stop
+
+
+@dataclass
+class Job:
+    """Everything a run in progress holds. learner: a module that turns a batch into an Outcome."""
+
+    folder: Path
+    config: TrainConfig
+    table: Table
+    preprocess: Preprocess
+    train: Loader
+    val: Loader | None
+    learner: nn.Module
+    runtime: Runtime
+    plan: Plan
+    epochs: int
+    optimizer: torch.optim.Optimizer
+    average: EMA | None
+    rejects: Rejects
+
+    @property
+    def judged(self) -> Any:
+        """The learner that is validated and kept: the moving average where there is one."""
+        return self.average.module if self.average else self.learner
+
+
+def run_job(
+    job: Job, events: Events, stop: Stop, validate: Callable[[Job], dict[str, float]], tell: Callable[[Job], None]
+) -> None:
+    """Learn from the newest checkpoint, or from the start (then `tell` says what begins), to the end of the course.
+
+    validate: scores of the judged weights, see `Hooks`. At the end the judged learner has its best weights.
+    """
+    config = job.config
+    state, position = restore(job)
+    events.truncate(position)
+    if state.step:
+        events.log("resume", step=state.step, epoch=state.epoch)
+        say(f"going on at epoch {state.epoch + 1}, step {state.step}")
+    else:
+        learning = sum(p.numel() for p in job.learner.parameters() if p.requires_grad)
+        events.log(
+            "start", plan=job.plan.to_dict(), epochs=job.epochs, parameters=learning, fingerprint=job.table.fingerprint
+        )
+        size, device = job.preprocess.image_size, job.runtime.device
+        say(f"{config.model.name}: {learning:,} parameters learn; {job.epochs} epochs at {size} px on {device}")
+        say(f"plan: {job.plan.describe()}")
+        tell(job)
+    course = Course(job.epochs, config.schedule, config.optim.accumulate, config.optim.clip, config.training.early_stop)
+    hooks = Hooks(
+        validate=lambda: validate(job), keep_best=lambda s: keep_best(job, s),
+        due=cadence(config.training.checkpoint_every, len(job.train), job.epochs), save=lambda s: save(job, s, events),
+        stop=stop,
+    )  # fmt: skip
+    fit(job.runtime.wrap(job.learner), job.optimizer, job.train, job.runtime, course, state, hooks, events, job.average)
+    load_best(job, state)
+
+
+def cadence(every: str, per_epoch: int, epochs: int) -> Callable[[State], bool]:
+    """Whether a checkpoint is due, as a function of the state (and, for a duration in time, of the clock)."""
+    duration = Duration.parse(every)
+    last = time.monotonic()
+
+    def by_time(state: State) -> bool:
+        nonlocal last
+        if time.monotonic() - last < duration.value:
+            return False
+        last = time.monotonic()
+        return True
+
+    if duration.unit == "seconds":
+        return by_time
+    steps = max(1, duration.steps(per_epoch, per_epoch * epochs))
+    if steps % per_epoch == 0:  # whole epochs: after their validation, so that it is not done twice
+        return lambda state: state.batch == 0 and state.step % steps == 0
+    return lambda state: state.step % steps == 0
+
+
+def keep_best(job: Job, state: State) -> None:
+    """Store the weights just validated under the number of their epoch; those before them go when they are safe."""
+    folder, epoch = job.folder / "checkpoints", state.epoch + 1
+    kept = checkpoint.save(
+        folder, state.step, job.judged.state_dict(), {"epoch": epoch, "select": state.best}, name=f"best-{epoch:06d}"
+    )
+    for old in folder.glob("best-*"):
+        if old != kept:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def load_best(job: Job, state: State) -> None:
+    """Bring the best weights back into the judged classifier."""
+    tensors, values = checkpoint.load(job.folder / "checkpoints" / f"best-{state.best_epoch:06d}")
+    job.judged.load_state_dict(tensors)
+    say(f"best validation in epoch {values['epoch']}")
+
+
+def save(job: Job, state: State, events: Events) -> None:
+    """A checkpoint of everything that the rest of the run depends on."""
+    events.sync()
+    optimizer, numbers = checkpoint.pack_optimizer(job.optimizer)
+    tensors = checkpoint.prefixed("model", job.learner.state_dict())
+    tensors |= checkpoint.prefixed("optimizer", optimizer)
+    tensors |= checkpoint.prefixed("rng", checkpoint.rng_state(job.runtime.device))
+    values: dict[str, Any] = {"state": state.to_dict(), "optimizer": numbers, "events": events.position}
+    if job.average:
+        tensors |= checkpoint.prefixed("average", job.average.weights)
+        values["average"] = job.average.updates
+    if job.runtime.scaler:
+        values["scaler"] = job.runtime.scaler.state_dict()
+    values["table"], values["classes"] = job.table.fingerprint, job.table.class_hash
+    values["augment"] = digest(job.config.augment, job.folder)
+    checkpoint.save(job.folder / "checkpoints", state.step, tensors, values)
+
+
+def restore(job: Job) -> tuple[State, int]:
+    """Go back to the newest whole checkpoint: the state, and the event log's length. A new State if there is none.
+
+    DataError if the checkpoint is of other data or of classes in another order.
+    """
+    found = checkpoint.load_latest(job.folder / "checkpoints")
+    if found is None:
+        return State(), 0
+    tensors, values = found
+    for key, mine, what in (
+        ("classes", job.table.class_hash, "its classes are others, or in another order"),
+        ("table", job.table.fingerprint, "its table is another one"),
+        ("augment", digest(job.config.augment, job.folder), "its augmentation's file is another one"),
+    ):
+        if values.get(key) != mine:
+            raise DataError(
+                f"the checkpoint does not belong to this run: {what}.", where=str(job.folder), code="fingerprint"
+            )
+    job.learner.load_state_dict(checkpoint.under("model", tensors))
+    checkpoint.unpack_optimizer(job.optimizer, checkpoint.under("optimizer", tensors), values["optimizer"])
+    if job.average:
+        job.average.restore(checkpoint.under("average", tensors), values["average"])
+    if job.runtime.scaler:
+        job.runtime.scaler.load_state_dict(values["scaler"])
+    checkpoint.set_rng_state(checkpoint.under("rng", tensors), job.runtime.device)
+    return State(**values["state"]), int(values["events"])

@@ -1,0 +1,65 @@
+"""The batches a run learns from and is validated on, with what is kept of their pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anmok.augment.guests import Guest
+from anmok.augment.policy import Policy
+from anmok.augment.preprocess import Preprocess
+from anmok.core.progress import warn
+from anmok.data.batches import Loader
+from anmok.data.pixels import KEPT, open_cache
+from anmok.data.table import Table
+from anmok.engine.runtime import Runtime
+from anmok.stages.config import TrainConfig
+from anmok.stages.rejects import Rejects
+
+
+def build_loaders(
+    config: TrainConfig, train: Table, val: Table, preprocess: Preprocess, policy: Policy | Guest, runtime: Runtime,
+    rejects: Rejects, stored: Mapping[str, Any] | None,
+) -> tuple[Loader, Loader | None]:  # fmt: skip
+    """The training batches, and the validation batches if there are validation images.
+
+    stored: of a resumed run, whose pictures keep the side they had, wherever they are kept now.
+    """
+    if policy.mixes and train.task == "binary":
+        warn("mixup and cutmix give soft targets; with a binary task they are taken as probabilities of the positive")
+    drawn = None if policy.neutral else policy
+    side = config.data.cache_side or round(preprocess.image_size * KEPT)
+    kept: dict[str, Any] = {
+        "allow_truncated": config.data.allow_truncated, "epochs": config.epochs or 2, "processes": runtime.world,
+        "device": str(runtime.device),
+    }  # fmt: skip
+    share = config.data.cache_share * len(train) / (len(train) + len(val))
+    wanted = cache_wanted(config, preprocess, drawn)
+    cache = open_cache(
+        wanted, train, preprocess, drawn, side=side, share=share, aloud=runtime.rank == 0, **kept
+    )  # fmt: skip
+    common: dict[str, Any] = {
+        "preprocess": preprocess, "batch_size": config.batch_size, "threads": config.runtime.threads,
+        "allow_truncated": config.data.allow_truncated, "on_reject": rejects.add, "on_note": rejects.note,
+        "prefetch": config.data.prefetch, "empty": runtime.host_array,
+    }  # fmt: skip
+    used = stored["side"] if stored else None if cache.kind == "none" else side
+    batches = Loader(
+        train, policy=drawn, cache=cache, cache_side=used, shuffle=True, seed=config.seed, balance=config.data.balance,
+        rank=runtime.rank, world=runtime.world, **common,
+    )  # fmt: skip
+    if not len(val):
+        return batches, None
+    wanted = "ram" if wanted == "device" else wanted
+    cache = open_cache(
+        wanted, val, preprocess, None, side=side, share=config.data.cache_share - share, aloud=False, **kept
+    )
+    return batches, Loader(val, cache=cache, **common)
+
+
+def cache_wanted(config: TrainConfig, preprocess: Preprocess, policy: Policy | Guest | None) -> str:
+    """The cache to ask for; in the place of `device`, RAM for what a device cannot do: guests, other colour spaces."""
+    if config.data.cache == "device" and (preprocess.finishes or isinstance(policy, Guest)):
+        warn("this augmentation or colour space runs on the host: pixels are kept in RAM, not on the device")
+        return "ram"
+    return config.data.cache

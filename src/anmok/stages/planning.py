@@ -1,0 +1,49 @@
+"""How a run computes, measured once and kept: precision, memory format, threads, and how many epochs."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from torch import nn
+
+from anmok.core.machine import fingerprint
+from anmok.core.progress import say, warn
+from anmok.data.batches import Loader
+from anmok.engine.plan import Plan, choose
+from anmok.engine.runtime import Runtime
+from anmok.stages.config import TrainConfig
+
+DEFAULT_EPOCHS = 30
+PROBE = 16  # images of a planning step
+OVERHEAD = 1.2  # of a planned epoch over its bare training steps: validation, checkpoints, a colder cache
+
+
+def choose_plan(config: TrainConfig, learner: nn.Module, train: Loader, runtime: Runtime) -> tuple[Plan, int]:
+    """The measured form of computing, and the number of epochs: as set, or as many as --minutes allow."""
+    measure = config.runtime.plan == "auto" or (config.minutes is not None and config.epochs is None)
+    batches = train.epoch(0)
+    batch = next(batches)
+    batches.close()
+    probe = batch.part(slice(PROBE))
+    if len(probe) < 2:
+        measure = False
+    plan = choose(learner, probe, runtime, config.runtime, fingerprint(), always=measure)
+    if config.epochs is not None or config.minutes is None:
+        return plan, config.epochs or DEFAULT_EPOCHS
+    if plan.seconds_per_image is None:
+        return plan, DEFAULT_EPOCHS
+    epoch = plan.seconds_per_image * len(train.table) * OVERHEAD
+    epochs = max(1, math.floor(config.minutes * 60 / epoch))
+    say(f"{config.minutes:g} minutes are {epochs} epoch(s) of about {epoch:.0f} s")
+    return plan, epochs
+
+
+def warn_machine(then: dict[str, Any]) -> None:
+    """Say aloud that a resumed run will not repeat bit for bit, where that is so."""
+    now = fingerprint()
+    before, versions = then.get("versions", {}), now["versions"]
+    parts = [f"{k} {then[k]} → {now[k]}" for k in ("cpu", "flags") if k in then and then[k] != now[k]]
+    parts += [f"{k} {before[k]} → {versions.get(k)}" for k in before if before[k] != versions.get(k)]
+    if parts:
+        warn(f"the machine is not the one the run began on ({'; '.join(parts)}); the result may differ in rounding")
