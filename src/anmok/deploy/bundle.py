@@ -20,7 +20,7 @@ from anmok.deploy.card import Card, write_card
 from anmok.deploy.model import Model
 from anmok.deploy.portable import merge_gray, plain, portable
 from anmok.deploy.safety import check_folder
-from anmok.deploy.settings import build_config, read_config
+from anmok.deploy.settings import OPTIONS, build_config, read_config
 from anmok.models.classifier import Classifier
 from anmok.models.networks import build_network, call, find_object, kind_of
 from anmok.models.weights import differences, read_weights, refuse_pickle
@@ -43,8 +43,8 @@ def save_bundle(
     if len(given) != len(wanted) or not torch.allclose(torch.tensor(given), torch.tensor(wanted), atol=1e-5):
         raise ValueError("the preprocessing normalises otherwise than the classifier does")
     options = dict(model_args or {})
-    if not options.keys() <= {"drop_rate", "drop_path_rate"}:
-        raise ValueError(f"model_args are drop_rate and drop_path_rate, found {', '.join(options)}")
+    if not options.keys() <= set(OPTIONS):
+        raise ValueError(f"model_args are {', '.join(OPTIONS)}, found {', '.join(options)}")
     with torch.random.fork_rng(devices=[]):  # networks are built anew here: a training must not notice
         saved = portable(classifier, architecture, preprocess.image_size, options, module_path)
     config = build_config(
@@ -129,7 +129,7 @@ def _network(config: dict[str, Any], preprocess: Preprocess, folder: Path, modul
         return module
     if name == "object":
         return _object(ours, folder)
-    options = dict(config.get("model_args") or {}) if kind_of(name) == "timm" else {}
+    options = dict((config.get("model_args") if kind_of(name) == "timm" else ours.get("options")) or {})
     for key in ("in_chans", "img_size"):  # said by the preprocessing
         options.pop(key, None)
     return build_network(name, ours["outputs"], preprocess.depth, preprocess.image_size, options, forbidden=folder)

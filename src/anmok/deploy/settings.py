@@ -12,11 +12,13 @@ from anmok.core.errors import DataError
 from anmok.core.types import Task
 from anmok.deploy.portable import Portable
 from anmok.models.networks import kind_of
+from anmok.models.norms import NORMS
 
 VERSION = 1
 
 # What a folder may pass to the network's constructor: nothing that names a file or an address.
 MODEL_ARGS = ("in_chans", "img_size", "drop_rate", "drop_path_rate")
+OPTIONS = ("drop_rate", "drop_path_rate", "norm")  # what a network is given besides classes, channels and size
 ARGUMENTS = ("num_classes", "in_chans", "in_channels", "img_size", "image_size")
 
 _CROP_MODE = {"squash": "squash", "crop": "center", "letterbox": "border"}
@@ -30,6 +32,7 @@ def build_config(
     ours = {
         "version": VERSION, "task": task, "outputs": saved.outputs, "gray_convs": list(saved.gray_convs),
         "module": saved.module, "arguments": saved.arguments,
+        "options": options if name != "object" and kind_of(name) == "own" else {},
     }  # fmt: skip
     config: dict[str, Any] = {
         "architecture": name if name == "object" or kind_of(name) != "timm" else name.split(".")[0],
@@ -88,6 +91,13 @@ def _crop_pct(preprocess: Preprocess) -> float:
     return preprocess.crop_pct if math.floor(size / preprocess.crop_pct) == short else size / (short + 0.5)
 
 
+def _options_are_good(options: Any) -> bool:
+    return isinstance(options, dict) and all(
+        value in NORMS if key == "norm" else key in OPTIONS and isinstance(value, int | float)
+        for key, value in options.items()
+    )
+
+
 def read_config(config: Any, where: str) -> dict[str, Any]:
     """The content of config.json, checked.  DataError where it is of another version, or not a model folder of ours."""
     ours = config.get("anmok") if isinstance(config, dict) else None
@@ -111,6 +121,7 @@ def read_config(config: Any, where: str) -> dict[str, Any]:
             "anmok.gray_convs": isinstance(ours.get("gray_convs", []), list),
             "anmok.arguments": isinstance(own_args, dict)
             and all(k in ARGUMENTS and isinstance(v, int) for k, v in own_args.items()),
+            "anmok.options": _options_are_good(ours.get("options") or {}),
             "model_args": isinstance(args, dict) and all(isinstance(v, int | float) for v in args.values()),
         }.items()
         if not good

@@ -11,6 +11,7 @@ from anmok.core.errors import DataError, UsageError
 from anmok.core.pixels import GRAY_MEAN, GRAY_STD, IMAGENET_MEAN
 from anmok.models.hub import fetch
 from anmok.models.networks import create_timm, kind_of, timm_cfg
+from anmok.models.own_weights import own_with_weights
 
 
 class Pretrained(NamedTuple):
@@ -30,6 +31,8 @@ def build_pretrained(name: str, outputs: int, channels: int, image_size: int, op
     """
     from safetensors import SafetensorError
 
+    if kind_of(name) == "own":
+        return Pretrained(*own_with_weights(name, outputs, channels, image_size, options))
     cfg = timm_cfg(name) if kind_of(name) == "timm" else None
     if cfg is None or not cfg.hf_hub_id:
         raise UsageError(
