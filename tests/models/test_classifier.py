@@ -5,7 +5,7 @@ from torch import nn
 from torchvision.transforms.v2.functional import normalize
 
 from anmok.core.pixels import IMAGENET_MEAN, IMAGENET_STD
-from anmok.models.build import freeze
+from anmok.models.adapt import freeze
 from anmok.models.classifier import Classifier
 
 
@@ -63,7 +63,7 @@ def test_multilabel_probabilities_stand_for_themselves() -> None:
 
 def test_a_frozen_part_keeps_its_batch_statistics_and_drops_nothing() -> None:
     model = make()
-    freeze(model, "head")
+    freeze(model.backbone, ("head",), "head")
     assert [n for n, p in model.backbone.named_parameters() if p.requires_grad] == ["head.weight", "head.bias"]
     model.train()
     norm = model.backbone.features[1]
@@ -79,7 +79,7 @@ def test_a_frozen_part_keeps_its_batch_statistics_and_drops_nothing() -> None:
 
 def test_what_learns_updates_its_statistics() -> None:
     model = make()
-    freeze(model, "full")
+    freeze(model.backbone, ("head",), "full")
     model.train()
     before = model.backbone.features[1].running_mean.clone()
     model(torch.randint(0, 256, (4, 8, 8, 3), dtype=torch.uint8))

@@ -81,7 +81,7 @@ class Hooks:
 
     validate() gives {'loss', 'select', …}, select: higher is better; {} without a validation split. keep_best() stores
     the weights just validated; due(state) says whether a checkpoint is due, save(state) writes it; stop() says whether
-    a signal asked to end.
+    a signal asked to end; begin(epoch) settles what learns in an epoch, also in one that is gone on with.
     """
 
     validate: Callable[[], dict[str, float]]
@@ -89,6 +89,7 @@ class Hooks:
     due: Callable[[State], bool]
     save: Callable[[State], None]
     stop: Callable[[], bool]
+    begin: Callable[[int], None] = lambda epoch: None
 
 
 def fit(
@@ -102,6 +103,7 @@ def fit(
         totals = Totals(state, batches, runtime.device)
         with bar(f"epoch {state.epoch + 1}/{course.epochs}", per_epoch) as progress:
             progress.advance(state.batch)
+            hooks.begin(state.epoch)
             learner.train()
             for batch in runtime.fed(batches.epoch(state.epoch, state.batch)):
                 state.lr = set_lr(optimizer, factor(course.schedule, state.step, total, per_epoch, state.val_losses))

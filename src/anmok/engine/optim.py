@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -21,11 +22,14 @@ def decays(name: str, parameter: torch.Tensor) -> bool:
     return parameter.ndim > 1 and not any(part in name for part in NO_DECAY)
 
 
-def build_optimizer(module: nn.Module, config: OptimConfig, dtype: str = "fp32") -> torch.optim.Optimizer:
+def build_optimizer(
+    module: nn.Module, config: OptimConfig, dtype: str = "fp32", rates: Mapping[str, float] | None = None
+) -> torch.optim.Optimizer:
     """The optimizer over the parameters that learn.  UsageError if none does.
 
     Every group carries `peak`, its learning rate at a schedule factor of 1. dtype: of the forward pass; muon
-    orthogonalises in bf16 where that is bf16, as the machine is then fast in it.
+    orthogonalises in bf16 where that is bf16, as the machine is then fast in it. rates: by name of a parameter, the
+    share of the learning rate that it has; 1 for one that is not there. The first group is the one of the largest.
     """
     named = [(n, p) for n, p in module.named_parameters() if p.requires_grad]
     if not named:
@@ -33,12 +37,14 @@ def build_optimizer(module: nn.Module, config: OptimConfig, dtype: str = "fp32")
     lr = config.lr or LR[config.name]
     decay = WEIGHT_DECAY[config.name] if config.weight_decay is None else config.weight_decay
     if config.name == "muon":
-        return _muon(named, config, lr, decay, torch.bfloat16 if dtype == "bf16" else torch.float32)
-    groups: list[dict[str, Any]] = [
-        {"params": [p for n, p in named if decays(n, p)], "weight_decay": decay, "lr": lr, "peak": lr},
-        {"params": [p for n, p in named if not decays(n, p)], "weight_decay": 0.0, "lr": lr, "peak": lr},
-    ]
-    groups = [g for g in groups if g["params"]]
+        return _muon(named, config, lr, decay, torch.bfloat16 if dtype == "bf16" else torch.float32, rates)
+    groups = _divided(
+        [
+            ([(n, p) for n, p in named if decays(n, p)], {"weight_decay": decay}, lr),
+            ([(n, p) for n, p in named if not decays(n, p)], {"weight_decay": 0.0}, lr),
+        ],
+        rates,
+    )
     if config.name == "sgd":
         momentum = 0.9 if config.momentum is None else config.momentum
         return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=config.nesterov and momentum > 0)
@@ -46,22 +52,43 @@ def build_optimizer(module: nn.Module, config: OptimConfig, dtype: str = "fp32")
     return kind(groups, lr=lr, betas=config.betas, eps=config.eps)
 
 
+Named = list[tuple[str, nn.Parameter]]
+
+
+def _divided(
+    parts: list[tuple[Named, dict[str, Any], float]], rates: Mapping[str, float] | None
+) -> list[dict[str, Any]]:
+    """The optimizer's groups: of each part (parameters, settings, rate), one for each share of the rate in it."""
+    shares = rates or {}
+    groups = []
+    for share in sorted({shares.get(n, 1.0) for named, _, _ in parts for n, _ in named}, reverse=True):
+        for named, settings, lr in parts:
+            params = [p for n, p in named if shares.get(n, 1.0) == share]
+            if params:
+                groups.append({"params": params, **settings, "lr": lr * share, "peak": lr * share})
+    return groups
+
+
 def _muon(
-    named: list[tuple[str, nn.Parameter]], config: OptimConfig, lr: float, decay: float, dtype: torch.dtype
+    named: Named, config: OptimConfig, lr: float, decay: float, dtype: torch.dtype, rates: Mapping[str, float] | None
 ) -> Muon:
     """Muon for hidden matrices and kernels; AdamW for the first, the last, depth-wise ones and all the rest."""
     matrices = [(n, p) for n, p in named if decays(n, p)]
     hidden = {n for n, p in matrices[1:-1] if p.shape[1] > 1}
-    parts = [
-        ([p for n, p in named if n in hidden], lr, decay, True),
-        ([p for n, p in named if n not in hidden and decays(n, p)], config.aux_lr, decay, False),
-        ([p for n, p in named if not decays(n, p)], config.aux_lr, 0.0, False),
-    ]
-    groups = [
-        {"params": params, "lr": rate, "peak": rate, "weight_decay": wd, "muon": muon}
-        for params, rate, wd, muon in parts
-        if params
-    ]
+    groups = _divided(
+        [
+            ([(n, p) for n, p in named if n in hidden], {"weight_decay": decay, "muon": True}, lr),
+            (
+                [(n, p) for n, p in named if n not in hidden and decays(n, p)],
+                {"weight_decay": decay, "muon": False}, config.aux_lr,
+            ),
+            (
+                [(n, p) for n, p in named if not decays(n, p)],
+                {"weight_decay": 0.0, "muon": False}, config.aux_lr,
+            ),
+        ],
+        rates,
+    )  # fmt: skip
     momentum = 0.95 if config.momentum is None else config.momentum
     return Muon(groups, momentum, config.nesterov, config.betas, config.eps, dtype)
 

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 from anmok.core.types import Task
+from anmok.models.modes import settle_frozen
 from anmok.models.normalized import Normalized
+from anmok.models.split import Kept, Split
 
 
 class Classifier(Normalized):
@@ -18,7 +20,10 @@ class Classifier(Normalized):
 
     backbone: float[B, C, H, W] to logits [B, outputs]; mean, std: one a channel, of pixels in [0, 1]. A binary task has
     one output, the logit of classes[1], or two, as a softmax. Parts whose parameters are all frozen stay in eval mode.
+    split: where the backbone is cut, so that what its frozen part gives can be kept.
     """
+
+    split: Split | None = None
 
     def __init__(
         self, backbone: nn.Module, classes: list[str], task: Task, mean: tuple[float, ...], std: tuple[float, ...],
@@ -28,9 +33,21 @@ class Classifier(Normalized):
         self.backbone, self.classes, self.task = backbone, list(classes), task
         self.outputs = outputs or outputs_for(task, len(classes))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8[B, H, W, C] to logits float32[B, outputs]."""
+    def forward(self, images: torch.Tensor | Kept) -> torch.Tensor:
+        """uint8[B, H, W, C], or a tuple of what `front` kept of them, to logits float32[B, outputs]."""
+        if isinstance(images, tuple):
+            return self.resume(images)
         return self.backbone(self.normalize(images)).float()
+
+    def front(self, images: torch.Tensor) -> Kept:
+        """uint8[B, H, W, C] to what the frozen part gives of them; in evaluation mode, of a classifier with a split."""
+        assert self.split is not None
+        return self.split.front(self.normalize(images))
+
+    def resume(self, kept: Kept) -> torch.Tensor:
+        """What `front` gave to logits float32[B, outputs]."""
+        assert self.split is not None
+        return self.split.back(kept, self.training).float()
 
     def activate(self, logits: torch.Tensor) -> torch.Tensor:
         """Logits [B, outputs] to probabilities float32[B, K]."""
@@ -40,18 +57,15 @@ class Classifier(Normalized):
             logits = torch.cat([torch.zeros_like(logits), logits], dim=1)
         return logits.softmax(dim=1)
 
-    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8[B, H, W, C] to float32[B, K]; rows sum to 1, but for multi-label."""
+    def probabilities(self, images: torch.Tensor | Kept) -> torch.Tensor:
+        """What `forward` takes to float32[B, K]; rows sum to 1, but for multi-label."""
         return self.activate(self(images))
 
     def train(self, mode: bool = True) -> Classifier:
         """As in torch, but a module with parameters none of which learns stays in eval mode."""
         super().train(mode)
         if mode:
-            for module in self.modules():
-                parameters = list(module.parameters())
-                if module is not self and parameters and not any(p.requires_grad for p in parameters):
-                    module.eval()
+            settle_frozen(self)
         return self
 
 

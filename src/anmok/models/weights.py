@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -11,6 +12,7 @@ from torch import nn
 from anmok.core.errors import DataError, UsageError
 from anmok.core.files import MANIFEST, read_json, verify_manifest
 from anmok.models.heads import in_head
+from anmok.models.positions import fit_positions
 
 PICKLED = {".pt", ".pth", ".ckpt", ".bin", ".pt2", ".pkl", ".pickle", ".joblib"}
 
@@ -27,13 +29,14 @@ def refuse_pickle(path: Path) -> None:
 
 
 def find_weights(path: Path | str) -> Path:
-    """The model.safetensors that a path means: the file itself, a model folder, or a run (its model/).
+    """The model.safetensors that a path means: the file itself, a model folder, or a run (its model/ or encoder/).
 
     UsageError where there is none, DataError for a pickled file or a folder that fails its manifest.
     """
     path = Path(path)
     refuse_pickle(path)
-    for candidate in (path, path / "model.safetensors", path / "model" / "model.safetensors"):
+    inside = [path / folder / "model.safetensors" for folder in ("", "model", "encoder")]
+    for candidate in (path, *inside):
         if candidate.is_file() and candidate.suffix == ".safetensors":
             if (candidate.parent / MANIFEST).exists():
                 verify_manifest(candidate.parent)
@@ -67,6 +70,33 @@ def classes_beside(file: Path) -> list[str] | None:
     return list(names) if isinstance(names, list) else None
 
 
+class Seen(NamedTuple):
+    """What weights have been trained on, as the preprocess.json beside them says: side of the square in pixels, and
+    mean and std, one a channel, of pixels in [0, 1]; empty where these are of another colour space or range.
+    """
+
+    image_size: int
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+
+
+def seen_by(file: Path) -> Seen | None:
+    """What the weights of a file have been trained on, None where nothing beside it says so.
+
+    DataError where what stands there is damaged.
+    """
+    beside = file.parent / "preprocess.json"
+    if not beside.is_file():
+        return None
+    values = read_json(beside)
+    try:
+        usual = (values.get("colorspace", "rgb"), values.get("normalize", "standard")) == ("rgb", "standard")
+        mean, std = (tuple(map(float, values.get(k, ()))) if usual else () for k in ("mean", "std"))
+        return Seen(int(values["image_size"]), mean, std)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise DataError(f"the settings are damaged ({error}).", where=str(beside), code="damaged") from error
+
+
 def differences(own: Mapping[str, torch.Tensor], state: Mapping[str, torch.Tensor], wanted: set[str]) -> str:
     """What keeps `state` from being loaded into `own`, of which it must hold `wanted`; '' if nothing does."""
     shapes = [
@@ -89,18 +119,21 @@ def load_into(backbone: nn.Module, file: Path, heads: tuple[str, ...], classes: 
     """Load a weights file into a network; returns what has to be said aloud.
 
     heads: the layers whose parameters belong to the classes. They are kept only if the file's class names are these
-    classes in this order.  A first layer made for colours is summed for grey images (and the other way round), and a
-    two-logit head of a yes/no question becomes one logit.  DataError naming the differences if anything else does not
-    fit: nothing is loaded then.
+    classes in this order.  A first layer made for colours is summed for grey images (and the other way round), a
+    two-logit head of a yes/no question becomes one logit, and position embeddings of another image size are
+    interpolated.  DataError naming the differences if anything else does not fit: nothing is loaded then.
     """
     state = {k.removeprefix("timm_model."): v for k, v in read_weights(file).items()}
     own = backbone.state_dict()
     said = []
     if classes_beside(file) != classes:
-        state = {k: v for k, v in state.items() if not in_head(k, heads)}
-        said.append(f"the head ({', '.join(heads)}) starts anew: {file.name} was trained for other classes")
+        rest = {k: v for k, v in state.items() if not in_head(k, heads)}
+        why = "was trained for other classes" if len(rest) < len(state) else "holds none"
+        said.append(f"the head ({', '.join(heads)}) starts anew: {file.name} {why}")
+        state = rest
     _one_logit(own, state, heads)
     said += _input_channels(own, state)
+    said += fit_positions(backbone, own, state)
     wanted = {k for k in own if k in state or not in_head(k, heads)}
     problems = differences(own, state, wanted)
     if problems:

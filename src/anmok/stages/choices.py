@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from anmok.stages.config import TrainConfig
+from anmok.stages.config import LearnConfig
 
 
-def check_choices(config: TrainConfig, module: Any = None) -> None:
+def check_choices(config: LearnConfig, module: Any = None) -> None:
     """Refuse a device, model or weights file that is not there, with the nearest names; nothing is built.
 
     module: a torch module that stands for the model's name.  UsageError, DataError (a pickled or tampered file) and
     MachineError (no such device here) as building would raise them.
     """
     from anmok.engine.runtime import pick_device
+    from anmok.models.families import check_size
     from anmok.models.networks import find_object, kind_of, own_size
     from anmok.models.weights import find_weights
 
@@ -21,7 +22,7 @@ def check_choices(config: TrainConfig, module: Any = None) -> None:
         pick_device(config.runtime.device)
     name, weights = config.model.name, config.model.weights
     if module is None:
-        own_size(name)
+        check_size(name, config.preprocess.image_size or own_size(name))
         if kind_of(name) == "callable":
             find_object(name)
     if weights not in ("none", "pretrained"):

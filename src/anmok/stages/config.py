@@ -31,8 +31,8 @@ class AuditTree(SourceConfig):
     audit: AuditConfig = AuditConfig()
 
 
-class TrainConfig(SourceConfig):
-    """Everything `anmok train` can be told; `config.toml` of a run holds it complete."""
+class LearnConfig(SourceConfig):
+    """What every training can be told, whatever it learns from."""
 
     epochs: int | None = Field(
         None, ge=1, description="Passes over the training images; default 30, or what --minutes allows."
@@ -46,8 +46,13 @@ class TrainConfig(SourceConfig):
     preprocess: PreprocessConfig = PreprocessConfig()
     augment: AugmentConfig = AugmentConfig()
     model: ModelConfig = ModelConfig()
-    loss: LossConfig = LossConfig()
     optim: OptimConfig = OptimConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     training: TrainingConfig = TrainingConfig()
     runtime: RuntimeConfig = RuntimeConfig()
+
+
+class TrainConfig(LearnConfig):
+    """Everything `anmok train` can be told; `config.toml` of a run holds it complete."""
+
+    loss: LossConfig = LossConfig()

@@ -13,6 +13,7 @@ from anmok.deploy.bundle import save_bundle
 from anmok.deploy.card import Card, Score
 from anmok.engine.predict import predict
 from anmok.models.build import model_options
+from anmok.models.lora import merge_lora
 from anmok.stages.evaluate import stamped
 from anmok.stages.judge import judge, write_evaluation
 from anmok.stages.report import report_of
@@ -26,6 +27,8 @@ def finish(job: Job, events: Events) -> None:
     """Write model/, predictions/val.parquet, evaluation-val.json and report.html from the judged weights."""
     evaluation: Evaluation | None = None
     predictions = None
+    if job.config.model.adapt == "lora":
+        merge_lora(job.judged.model.backbone)
     if job.val is not None:
         exact = job.runtime.form("fp32", job.runtime.channels_last)  # as the saved model computes
         predictions = predict(job.judged.model, job.val.epoch(), exact, len(job.val.table), "validate")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -25,17 +25,32 @@ from anmok.engine.loop import Course, Hooks, State, fit
 from anmok.engine.plan import Plan
 from anmok.engine.runtime import Runtime
 from anmok.models.average import EMA
-from anmok.stages.config import TrainConfig
+from anmok.stages.config import LearnConfig
+from anmok.stages.features import FeatureBatches
 from anmok.stages.rejects import Rejects
 from anmok.stages.signals import Stop
+
+OFTEN = 10.0  # seconds between two checkpoints at least, where an epoch takes no time
+
+
+class Best(NamedTuple):
+    """The best weights, where they are not stored yet: the epoch, the tensors, what is stored beside them."""
+
+    state: State
+    tensors: dict[str, torch.Tensor]
 
 
 @dataclass
 class Job:
-    """Everything a run in progress holds. learner: a module that turns a batch into an Outcome."""
+    """Everything a run in progress holds.
+
+    learner: a module that turns a batch into an Outcome. facts: what the event of the start says besides; begin: what
+    settles what learns in an epoch, where that changes. best: where an epoch takes no time, the best weights wait here
+    for the next checkpoint.
+    """
 
     folder: Path
-    config: TrainConfig
+    config: LearnConfig
     table: Table
     preprocess: Preprocess
     train: Loader
@@ -47,6 +62,9 @@ class Job:
     optimizer: torch.optim.Optimizer
     average: EMA | None
     rejects: Rejects
+    facts: dict[str, Any] = field(default_factory=dict)
+    begin: Callable[[int], None] | None = None
+    best: Best | None = None
 
     @property
     def judged(self) -> Any:
@@ -70,17 +88,20 @@ def run_job(
     else:
         learning = sum(p.numel() for p in job.learner.parameters() if p.requires_grad)
         events.log(
-            "start", plan=job.plan.to_dict(), epochs=job.epochs, parameters=learning, fingerprint=job.table.fingerprint
-        )
+            "start", plan=job.plan.to_dict(), epochs=job.epochs, parameters=learning,
+            fingerprint=job.table.fingerprint, **job.facts,
+        )  # fmt: skip
         size, device = job.preprocess.image_size, job.runtime.device
         say(f"{config.model.name}: {learning:,} parameters learn; {job.epochs} epochs at {size} px on {device}")
         say(f"plan: {job.plan.describe()}")
         tell(job)
     course = Course(job.epochs, config.schedule, config.optim.accumulate, config.optim.clip, config.training.early_stop)
+    due = cadence(config.training.checkpoint_every, len(job.train), job.epochs)
+    if isinstance(job.train, FeatureBatches):
+        due = seldom(due, OFTEN)
     hooks = Hooks(
-        validate=lambda: validate(job), keep_best=lambda s: keep_best(job, s),
-        due=cadence(config.training.checkpoint_every, len(job.train), job.epochs), save=lambda s: save(job, s, events),
-        stop=stop,
+        validate=lambda: validate(job), keep_best=lambda s: keep_best(job, s), save=lambda s: save(job, s, events),
+        due=due, stop=stop, begin=job.begin or (lambda epoch: None),
     )  # fmt: skip
     fit(job.runtime.wrap(job.learner), job.optimizer, job.train, job.runtime, course, state, hooks, events, job.average)
     load_best(job, state)
@@ -106,19 +127,45 @@ def cadence(every: str, per_epoch: int, epochs: int) -> Callable[[State], bool]:
     return lambda state: state.step % steps == 0
 
 
+def seldom(due: Callable[[State], bool], seconds: float) -> Callable[[State], bool]:
+    """`due`, but not again within so many seconds."""
+    last = time.monotonic()
+
+    def now(state: State) -> bool:
+        nonlocal last
+        if not due(state) or time.monotonic() - last < seconds:
+            return False
+        last = time.monotonic()
+        return True
+
+    return now
+
+
 def keep_best(job: Job, state: State) -> None:
-    """Store the weights just validated under the number of their epoch; those before them go when they are safe."""
-    folder, epoch = job.folder / "checkpoints", state.epoch + 1
+    """Keep the weights just validated: stored at once or, where an epoch takes no time, with the next checkpoint."""
+    tensors = job.judged.state_dict()
+    if isinstance(job.train, FeatureBatches):
+        job.best = Best(replace(state), {k: v.detach().clone() for k, v in tensors.items()})
+    else:
+        store_best(job, Best(state, tensors))
+
+
+def store_best(job: Job, best: Best) -> None:
+    """Write the best weights under the number of their epoch; those before them go when they are safe."""
+    folder, epoch = job.folder / "checkpoints", best.state.epoch + 1
     kept = checkpoint.save(
-        folder, state.step, job.judged.state_dict(), {"epoch": epoch, "select": state.best}, name=f"best-{epoch:06d}"
+        folder, best.state.step, best.tensors, {"epoch": epoch, "select": best.state.best}, name=f"best-{epoch:06d}"
     )
     for old in folder.glob("best-*"):
         if old != kept:
             shutil.rmtree(old, ignore_errors=True)
+    job.best = None
 
 
 def load_best(job: Job, state: State) -> None:
     """Bring the best weights back into the judged classifier."""
+    if job.best is not None:
+        store_best(job, job.best)
     tensors, values = checkpoint.load(job.folder / "checkpoints" / f"best-{state.best_epoch:06d}")
     job.judged.load_state_dict(tensors)
     say(f"best validation in epoch {values['epoch']}")
@@ -127,6 +174,8 @@ def load_best(job: Job, state: State) -> None:
 def save(job: Job, state: State, events: Events) -> None:
     """A checkpoint of everything that the rest of the run depends on."""
     events.sync()
+    if job.best is not None:
+        store_best(job, job.best)
     optimizer, numbers = checkpoint.pack_optimizer(job.optimizer)
     tensors = checkpoint.prefixed("model", job.learner.state_dict())
     tensors |= checkpoint.prefixed("optimizer", optimizer)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
 
 from anmok.augment.preprocess import Preprocess, build_preprocess
+from anmok.core.config import dump_toml
 from anmok.core.errors import UsageError
-from anmok.core.files import read_json
+from anmok.core.files import read_json, write_atomic
 from anmok.core.progress import warn
 from anmok.models.build import Built
 from anmok.models.classifier import Classifier
 from anmok.models.weights import find_weights
-from anmok.stages.config import TrainConfig
+from anmok.stages.config import LearnConfig
+
+C = TypeVar("C", bound=LearnConfig)
 
 
-def check_pretrained(config: TrainConfig) -> None:
+def check_pretrained(config: LearnConfig) -> None:
     """UsageError where the hub's weights would see another colour space than they know; a warning for another range."""
     if config.model.weights != "pretrained":
         return
@@ -28,7 +33,7 @@ def check_pretrained(config: TrainConfig) -> None:
         warn(f"pretrained weights expect normalize standard; with {normalize} they have to adapt first")
 
 
-def with_preprocess(built: Built, config: TrainConfig) -> tuple[Built, Preprocess]:
+def with_preprocess(built: Built, config: LearnConfig) -> tuple[Built, Preprocess]:
     """The preprocessing of a network as it was built, and the network behind the mean and std that belong to it."""
     classifier = built.classifier
     preprocess = build_preprocess(
@@ -41,6 +46,22 @@ def with_preprocess(built: Built, config: TrainConfig) -> tuple[Built, Preproces
         classifier.backbone, classifier.classes, classifier.task, preprocess.mean, preprocess.std, classifier.outputs
     )
     return replace(built, classifier=classifier), preprocess
+
+
+def with_size(folder: Path, config: C, preprocess: Preprocess) -> C:
+    """The settings with the image size that was taken for them, and so the run's config.toml, below its first line.
+
+    Only where weights from a file chose it: the run must not depend on what stands beside them later.
+    """
+    file = folder / "config.toml"
+    if config.preprocess.image_size is not None or config.model.weights in ("none", "pretrained"):
+        return config
+    size = config.preprocess.model_copy(update={"image_size": preprocess.image_size})
+    config = config.model_copy(update={"preprocess": size})
+    if file.is_file():
+        head = file.read_text(encoding="utf-8").partition("\n")[0]
+        write_atomic(file, f"{head}\n{dump_toml(config)}" if head.startswith("#") else dump_toml(config))
+    return config
 
 
 def warn_weights(weights: str, preprocess: Preprocess) -> None:

@@ -12,31 +12,42 @@ from anmok.core.progress import say, warn
 from anmok.data.batches import Loader
 from anmok.engine.plan import Plan, choose
 from anmok.engine.runtime import Runtime
-from anmok.stages.config import TrainConfig
+from anmok.stages.config import LearnConfig
 
 DEFAULT_EPOCHS = 30
 PROBE = 16  # images of a planning step
 OVERHEAD = 1.2  # of a planned epoch over its bare training steps: validation, checkpoints, a colder cache
 
 
-def choose_plan(config: TrainConfig, learner: nn.Module, train: Loader, runtime: Runtime) -> tuple[Plan, int]:
+def choose_plan(config: LearnConfig, learner: nn.Module, train: Loader, runtime: Runtime) -> tuple[Plan, int]:
     """The measured form of computing, and the number of epochs: as set, or as many as --minutes allow."""
+    plan = choose_form(config, learner, train, runtime)
+    return plan, count_epochs(config, plan.seconds_per_image, len(train.table))
+
+
+def choose_form(config: LearnConfig, learner: nn.Module, train: Loader, runtime: Runtime, rounds: int = 4) -> Plan:
+    """The measured form of computing. rounds: of the measurement, fewer where little is computed in the form."""
     measure = config.runtime.plan == "auto" or (config.minutes is not None and config.epochs is None)
     batches = train.epoch(0)
     batch = next(batches)
     batches.close()
     probe = batch.part(slice(PROBE))
-    if len(probe) < 2:
-        measure = False
-    plan = choose(learner, probe, runtime, config.runtime, fingerprint(), always=measure)
-    if config.epochs is not None or config.minutes is None:
-        return plan, config.epochs or DEFAULT_EPOCHS
-    if plan.seconds_per_image is None:
-        return plan, DEFAULT_EPOCHS
-    epoch = plan.seconds_per_image * len(train.table) * OVERHEAD
-    epochs = max(1, math.floor(config.minutes * 60 / epoch))
-    say(f"{config.minutes:g} minutes are {epochs} epoch(s) of about {epoch:.0f} s")
-    return plan, epochs
+    measure = measure and len(probe) > 1
+    return choose(learner, probe, runtime, config.runtime, fingerprint(), always=measure, rounds=rounds)
+
+
+def count_epochs(config: LearnConfig, image_s: float | None, images: int, spent: float = 0.0) -> int:
+    """Epochs: as set, or as many as --minutes allow.
+
+    image_s: seconds of an image in training, None where nobody measured it; images: of an epoch; spent: seconds of the
+    minutes that are gone already.
+    """
+    if config.epochs is not None or config.minutes is None or image_s is None:
+        return config.epochs or DEFAULT_EPOCHS
+    epoch = image_s * images * OVERHEAD
+    epochs = max(1, math.floor((config.minutes * 60 - spent) / epoch))
+    say(f"{config.minutes:g} minutes are {epochs} epoch(s) of about {epoch:.3g} s")
+    return epochs
 
 
 def warn_machine(then: dict[str, Any]) -> None:

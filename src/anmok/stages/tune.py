@@ -17,13 +17,14 @@ from anmok.augment.files import load_policy
 from anmok.core.config import dump_toml, read_toml, resolve
 from anmok.core.errors import DataError, Interrupted, UsageError
 from anmok.core.events import read_events
-from anmok.core.files import locked, make_folder, must_not_exist, write_atomic
+from anmok.core.files import locked, write_atomic
 from anmok.core.optional import need
 from anmok.core.progress import say
 from anmok.data.sources import open_table
 from anmok.data.table import Table
 from anmok.stages.choices import check_choices
 from anmok.stages.prepare import prepare
+from anmok.stages.run_folder import OF_A_RUN, new_folder, remove_unstarted
 from anmok.stages.tune_result import Tuning
 from anmok.stages.tune_settings import TuneTree
 
@@ -58,7 +59,7 @@ def tune(
     resolved = _with_candidates(resolve(TuneTree, *layers, settings, file=config))
     check_pretrained(resolved)
     check_choices(resolved)
-    folder = _new_folder(out)
+    folder = new_folder(out, "tune", "search folder")
     with locked(folder):
         try:
             table = prepare(open_table(source, resolved.data, resolved.labels), resolved)
@@ -73,7 +74,8 @@ def tune(
         except Interrupted:
             raise
         except BaseException:
-            _remove_unstarted(folder)
+            if not any(read_events(folder / "trials.jsonl", "trial")):
+                remove_unstarted(folder, (*OF_A_RUN, "trials.jsonl"), ("trials",))
             raise
 
 
@@ -90,7 +92,7 @@ def _with_candidates(config: TuneTree) -> TuneTree:
 
 
 def _resume(folder: Path, began: float) -> Tuning:
-    from anmok.stages.train import check_unchanged
+    from anmok.stages.run_folder import check_unchanged
     from anmok.stages.tune_search import search, used
 
     if not (folder / "config.toml").is_file() or not (folder / "table.parquet").is_file():
@@ -104,30 +106,3 @@ def _resume(folder: Path, began: float) -> Tuning:
         config, table = resolve(TuneTree, read_toml(folder / "config.toml")), Table.load(folder / "table.parquet")
         check_unchanged(used(table))
         return search(folder, config, table, began)
-
-
-def _new_folder(out: Path | str | None) -> Path:
-    if out is not None:
-        return make_folder(must_not_exist(out))
-    runs = make_folder(Path("runs"))
-    for number in range(1, 100_000):
-        try:
-            (runs / f"tune-{number}").mkdir()
-        except FileExistsError:
-            continue
-        say(f"search folder: {runs / f'tune-{number}'}")
-        return runs / f"tune-{number}"
-    raise UsageError("no free name for a search; give --out.", code="exists")
-
-
-def _remove_unstarted(folder: Path) -> None:
-    """Remove what a search wrote that failed before its first trial."""
-    if any(read_events(folder / "trials.jsonl", "trial")):
-        return
-    for name in ("config.toml", "table.parquet", "plan.json", "trials.jsonl", ".lock"):
-        (folder / name).unlink(missing_ok=True)
-    for place in (folder / "trials", folder, *([folder.parent] if folder.parent == Path("runs") else [])):
-        try:
-            place.rmdir()
-        except OSError:  # something lies in it, or it is not there
-            continue

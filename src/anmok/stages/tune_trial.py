@@ -214,8 +214,9 @@ def _fit(
     optimizer = job.optimizer if real else build_optimizer(learner, job.config.optim, job.plan.dtype)
     course = Course(epochs, job.config.schedule, job.config.optim.accumulate, job.config.optim.clip)
     hooks = Hooks(
-        validate=dict, keep_best=lambda state: None, due=lambda state: False, save=lambda state: None, stop=stop
-    )
+        validate=dict, keep_best=lambda state: None, due=lambda state: False, save=lambda state: None, stop=stop,
+        begin=job.begin or (lambda epoch: None),
+    )  # fmt: skip
     fit(
         job.runtime.wrap(learner), optimizer, job.train, job.runtime, course, state or State(), hooks, events,
         job.average if real else None,

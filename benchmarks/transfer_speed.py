@@ -1,0 +1,162 @@
+"""Frozen fine-tuning beside fastai, a plain loop and scikit-learn: ResNet-18 at 224 px on TrashNet.  About 40 minutes.
+
+    benchmarks/setup-peers && .venv/bin/python benchmarks/transfer_speed.py
+
+Ten epochs of the head alone, the authors' split, the same weights for all: a ResNet-18 that anmok trains for a few
+minutes on CIFAR-10 first (kept in runs/bench). Seconds are those of the whole process, from its start to its end, with
+validation; of the peers without looking at the test images. One view without augmentation stands against fastai without
+augmentation, four views against fastai's aug_transforms(). The plain loop is ours with --model.no-keep-features.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from common import (
+    ANMOK,
+    PEER,
+    SCRATCH,
+    Figure,
+    arguments,
+    clean_environment,
+    context,
+    data_root,
+    figure,
+    fingerprint,
+    finish,
+    fresh,
+    peer_versions,
+    read_json,
+    run,
+    write,
+)
+from train_speed import few
+
+SIZE, BATCH, EPOCHS = 224, 64, 10
+FASTER, NOT_SLOWER = ">= 8", ">= 1"
+WORKERS = 2
+Run = dict[str, float]
+
+
+def weights(minutes: float, quick: bool) -> Path:
+    """The weights that all start from, trained once and kept."""
+    name = "transfer-quick" if quick else "transfer"
+    file = SCRATCH / f"{name}-weights.safetensors"
+    if not file.is_file():
+        out = fresh(f"{name}-source")
+        length = ["--epochs", "1", "--model.drop", "0"] if quick else ["--minutes", str(minutes)]
+        source = few(data_root() / "trashnet" / "split.csv", 60) if quick else data_root() / "cifar10"
+        run(ANMOK, "train", source, "--model", "resnet18", "--image-size", "64", "--batch-size", "128", "--out", out,
+            *length, show=True)  # fmt: skip
+        file.write_bytes((out / "model" / "model.safetensors").read_bytes())
+    return file
+
+
+def anmok(source: Path, start: Path, size: int, epochs: int, seed: int, *more: str) -> Run:
+    """A run of ours, then its accuracies."""
+    out = fresh(f"transfer-speed-{seed}")
+    seconds = run(
+        ANMOK, "train", source, "--model", "resnet18", "--weights", start, "--image-size", str(size), "--adapt", "head",
+        "--batch-size", str(BATCH), "--epochs", str(epochs), "--seed", str(seed), "--out", out, *more,
+    )  # fmt: skip
+    run(ANMOK, "evaluate", out)
+    val, test = (read_json(out / f"evaluation-{s}.json")["metrics"]["accuracy"]["value"] for s in ("val", "test"))
+    return {"seconds": seconds, "val": val, "test": test}
+
+
+def other(*command: Any) -> Run:
+    """A peer in a process of its own: its whole seconds but for the look at the test images."""
+    began = time.perf_counter()
+    done = subprocess.run([str(c) for c in command], env=clean_environment(), capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"{command[1]} failed:\n{done.stderr[-3000:]}")
+    whole = time.perf_counter() - began
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {**found, "seconds": min(whole, found["seconds"] + starting(command[0]))}
+
+
+def starting(python: Any) -> float:
+    """Seconds that an interpreter takes before its first line."""
+    began = time.perf_counter()
+    subprocess.run([str(python), "-c", ""], env=clean_environment(), check=True)
+    return time.perf_counter() - began
+
+
+def main() -> None:
+    """Take turns, then compare medians."""
+    options = arguments(
+        __doc__, repeats={"type": int, "default": 3},
+        minutes={"type": float, "default": 6.0, "help": "Of training the weights that all start from."},
+    )  # fmt: skip
+    folder = data_root() / "trashnet"
+    data, source = f"trashnet {fingerprint(folder)}", folder / "split.csv"
+    size, epochs, repeats = SIZE, EPOCHS, options.repeats
+    start = weights(options.minutes, options.quick)
+    if options.quick:
+        source, size, epochs, repeats = few_with_test(source, 40), 64, 2, 1
+    here = Path(__file__).parent
+    fastai = [PEER, "-W", "ignore", here / "peer_fastai_frozen.py", source, start]
+    none, light = ("--augment", "none"), ("--augment", "light", "--model.views", "4")
+    subjects: dict[str, Callable[[int], Run]] = {
+        "anmok, one view": lambda seed: anmok(source, start, size, epochs, seed, *none),
+        "anmok, four views": lambda seed: anmok(source, start, size, epochs, seed, *light),
+        "anmok, plain loop": lambda seed: anmok(source, start, size, epochs, seed, *none, "--model.no-keep-features"),
+        "logistic regression": lambda seed: other(
+            sys.executable, here / "own_logistic.py", source, start, size, BATCH, made(f"logistic-{seed}")
+        ),
+        "fastai": lambda seed: other(*fastai, 0, WORKERS, size, BATCH, epochs, seed),
+        "fastai, aug_transforms()": lambda seed: other(*fastai, 1, WORKERS, size, BATCH, epochs, seed),
+    }
+    seen: dict[str, list[Run]] = {name: [] for name in subjects}
+    for seed in range(repeats):
+        for name in reversed(subjects) if seed % 2 else subjects:
+            seen[name].append(subjects[name](seed))
+            print(f"{name}, seed {seed}: {seen[name][-1]}", flush=True)
+    figures = compare(seen, list(range(repeats)))
+    finish(write("transfer_speed", figures, context(data, peer_versions()), options.quick), options.quick)
+
+
+def made(name: str) -> Path:
+    """An empty folder in runs/bench."""
+    folder = fresh(name)
+    folder.mkdir()
+    return folder
+
+
+def few_with_test(source: Path, n: int) -> Path:
+    """`few` of each split, every second image of validation as a test image."""
+    small = few(source, n)
+    rows = small.read_text().splitlines()
+    turned = [r.removesuffix("val") + "test" if r.endswith(",val") and i % 2 else r for i, r in enumerate(rows)]
+    out = small.with_name("with-test.csv")
+    out.write_text("\n".join(turned) + "\n")
+    return out
+
+
+def compare(seen: dict[str, list[Run]], seeds: list[int]) -> list[Figure]:
+    """Seconds and ratios of medians (how many times as fast), accuracies beside them."""
+    seconds = {name: [r["seconds"] for r in runs] for name, runs in seen.items()}
+    out = [figure(name, "end to end", "s", values, seeds=seeds) for name, values in seconds.items()]
+    pairs = (
+        ("anmok, one view", "fastai", FASTER), ("anmok, one view", "anmok, plain loop", FASTER),
+        ("anmok, one view", "logistic regression", NOT_SLOWER), ("anmok, four views", "fastai, aug_transforms()", ""),
+    )  # fmt: skip
+    for mine, peer, bound in pairs:
+        speeds = [60 / s for s in seconds[mine]]
+        against = (peer, 60 / statistics.median(seconds[peer]))
+        out.append(figure(mine, "trainings a minute", "1/min", speeds, against=against, bound=bound, seeds=seeds))
+    for name, runs in seen.items():
+        for split in ("test", "val"):
+            out.append(figure(name, f"{split} accuracy", "share", [r[split] for r in runs], seeds=seeds))
+    return out
+
+
+if __name__ == "__main__":
+    main()
