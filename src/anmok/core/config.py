@@ -28,6 +28,7 @@ SHORT = {
     "colorspace": "preprocess.colorspace",
     "augment": "augment.policy",
     "loss": "loss.name",
+    "objective": "objective.name",
     "split": "split.given",
     "task": "data.task",
     "image_root": "data.image_root",

@@ -1,4 +1,4 @@
-"""Settings of the supervised loss."""
+"""Settings of the supervised loss and of the self-supervised objectives."""
 
 from __future__ import annotations
 
@@ -24,3 +24,21 @@ class LossConfig(Config):
     pos_weight: list[float] | None = Field(None, description="Weights of the positives, for bce-with-logits.")
     ignore_index: int = Field(-100, description="Target that does not count, for cross-entropy and nll.")
     gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
+
+
+class ObjectiveConfig(Config):
+    """What is learned from images without labels, and its quantities."""
+
+    name: Literal["rotation", "jigsaw", "colorize", "inpaint", "contrastive"] = Field(
+        "contrastive", description="What the network has to solve."
+    )
+    temperature: float = Field(0.5, gt=0, description="Of contrastive: of the similarities.")
+    projection: int = Field(128, ge=2, description="Of contrastive: width of the space they are taken in.")
+    labels: bool = Field(False, description="Of contrastive: images of one label belong together too (SupCon).")
+    grid: int | None = Field(
+        None, ge=2, le=3, description="Of jigsaw: tiles along each side; default: 3, below 64 pixels 2."
+    )
+    permutations: int | None = Field(
+        None, ge=2, le=5000, description="Of jigsaw: orders to tell apart; default: 100, of 2 x 2 tiles all 24."
+    )
+    masked: float = Field(0.5, gt=0, lt=1, description="Of inpaint: share of each image that is hidden.")

@@ -41,7 +41,7 @@ def render(content: ReportContent) -> str:
     filters = {"percent": words.percent, "number": words.number, "interval": words.interval}
     evaluation = content.evaluation.data
     drawn = figures_of(content)
-    bundle, script = _bundle(), asset("report.js")
+    bundle, script = vega_bundle(), asset("report.js")
     return template("report.html.j2", filters).render(
         content=content,
         evaluation=evaluation,
@@ -77,11 +77,12 @@ def figures_of(content: ReportContent) -> dict[str, dict[str, Any]]:
     figures["classes"] = class_scores(evaluation["per_class"])
     for name, figure in training_curves(content.history, content.best_epoch).items():
         figures[f"curve-{name}"] = figure
-    return {name: _fluid(figure.to_dict()) for name, figure in figures.items()}
+    return {name: fluid(figure) for name, figure in figures.items()}
 
 
-def _fluid(spec: dict[str, Any]) -> dict[str, Any]:
-    """A specification that takes its width from the page and its colours from the theme."""
+def fluid(figure: Any) -> dict[str, Any]:
+    """A figure's specification that takes its width from the page and its colours from the theme."""
+    spec: dict[str, Any] = figure.to_dict()
     spec.pop("config", None)
     if not isinstance(spec.get("width"), dict):
         spec["width"] = "container"
@@ -89,7 +90,7 @@ def _fluid(spec: dict[str, Any]) -> dict[str, Any]:
 
 
 @functools.cache
-def _bundle() -> Any:
+def vega_bundle() -> Any:
     import vl_convert
     from markupsafe import Markup
 
