@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Predictions", "Run", "Table", "audit", "bench_data", "color", "evaluate", "load", "open", "preview", "split",
-    "train", "tune",
+    "Predictions", "Run", "Table", "audit", "bench_data", "color", "compare", "evaluate", "inspect", "load", "open",
+    "pretrain", "preview", "split", "train", "tune",
 ]  # fmt: skip
 
 # Public names and where they live; nothing heavy is imported before it is used.
@@ -25,8 +25,11 @@ _HOME = {
     "Run": "anmok.stages.run:Run",
     "Table": "anmok.data.table:Table",
     "bench_data": "anmok.stages.bench_data:bench_data",
+    "compare": "anmok.stages.compare:compare",
+    "inspect": "anmok.stages.inspect:inspect",
     "load": "anmok.stages.load:load",
     "open": "anmok.stages.open:open_",
+    "pretrain": "anmok.stages.pretrain:pretrain",
     "preview": "anmok.stages.preview:preview",
     "split": "anmok.stages.split:split",
     "train": "anmok.stages.train:train",
@@ -68,8 +71,11 @@ if TYPE_CHECKING:
     from anmok.core.types import Predictions
     from anmok.data.table import Table
     from anmok.stages.bench_data import bench_data
+    from anmok.stages.compare import compare
+    from anmok.stages.inspect import inspect
     from anmok.stages.load import load
     from anmok.stages.open import open_ as open
+    from anmok.stages.pretrain import pretrain
     from anmok.stages.preview import preview
     from anmok.stages.run import Run
     from anmok.stages.split import split

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import inspect as signatures
 import sys
 import types
 import typing
@@ -14,13 +14,16 @@ from cyclopts import App, Group, Parameter
 
 from anmok.core.config import Config, Leaf, leaves
 from anmok.stages.bench_data_settings import BenchDataTree
+from anmok.stages.compare_settings import CompareTree
 from anmok.stages.config import AuditTree, SourceConfig, TrainConfig
+from anmok.stages.inspect_settings import InspectTree
 from anmok.stages.predict_settings import PredictTree
+from anmok.stages.pretrain_settings import PretrainConfig
 from anmok.stages.preview_settings import PreviewTree
 from anmok.stages.tune_settings import TuneTree
 
 
-def leaf_parameter(leaf: Leaf) -> inspect.Parameter:
+def leaf_parameter(leaf: Leaf) -> signatures.Parameter:
     """One setting of the tree as an option; its value stays text, so that `resolve` explains what is wrong with it."""
     kind = leaf.type
     if kind is bool or bool in typing.get_args(kind):
@@ -40,8 +43,8 @@ def leaf_parameter(leaf: Leaf) -> inspect.Parameter:
         name=names, help=f"{leaf.help}{choices}{default}", show_default=False, negative_iterable="", group=group
     )
     name = leaf.path.replace(".", "__")
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, parameter]
+    return signatures.Parameter(
+        name, signatures.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[annotation | None, parameter]
     )
 
 
@@ -61,7 +64,7 @@ def with_tree(tree: type[Config]) -> Callable[[Callable[..., None]], Callable[..
     """Give a command every setting of a tree as an option; it receives those that were set as `settings`."""
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True)
+        own = signatures.signature(command, eval_str=True)
         extra = [leaf_parameter(leaf) for leaf in leaves(tree)]
         paths = {p.name: p.name.replace("__", ".") for p in extra}
 
@@ -97,6 +100,44 @@ def train(
     print(f"next: anmok evaluate {run.path}")
 
 
+@with_tree(PretrainConfig)
+def pretrain(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this run instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Learn from images alone: a run whose encoder other trainings start from."""
+    from anmok.stages.pretrain import pretrain as stage
+
+    run = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(f"{run.path}/report.html")
+    print(f"next: anmok train DATA --model {run.config.model.name} --weights {run.path}")
+
+
+@with_tree(CompareTree)
+def compare(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this comparison instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Which model, for these data, on this machine: same split, same time, measured."""
+    from anmok.stages.compare import compare as stage
+
+    found = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(found)
+    print(f"{found.path}/report.html")
+
+
+def models(
+    pattern: Annotated[str, Parameter(help="A name; * and ? stand for anything.")] = "*", /, *,
+    everything: Annotated[bool, Parameter(name="--all", help="Every match, not the first 40.", negative="")] = False,
+) -> None:  # fmt: skip
+    """List the networks a pattern means: family, parameters, GMACs, input size, weights and licence, cached or not."""
+    from anmok.stages.models import models as stage
+
+    print(stage(pattern, everything))
+
+
 @with_tree(TuneTree)
 def tune(
     source: Source = None, /, *, out: Out = None, config: File = None,
@@ -124,6 +165,27 @@ def evaluate(
     show(stage(run, split=split, out=out))
     if run.is_dir():
         print(out or run / ("report.html" if split == "val" else f"report-{split}.html"))
+
+
+@with_tree(InspectTree)
+def inspect(
+    model: Annotated[Path, Parameter(help="A run, or a model folder.")], /, *,
+    images: Annotated[
+        list[str] | None,
+        Parameter(
+            name="--images", help="Images or sources of images to look at, instead of validation images.",
+            consume_multiple=True, negative_iterable="",
+        ),
+    ] = None,
+    out: Annotated[Path | None, Parameter(name="--out", help="The folder to write; default: RUN/inspect.")] = None,
+    config: File = None, threads: int | None = None, device: str = "cpu", settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """See what a model looks at and how it represents the data: pictures and one report."""
+    from anmok.stages.inspect import inspect as stage
+
+    found = stage(model, images, out, device=device, threads=threads, config=config, layers=(settings,))
+    print(found)
+    print(f"{found.path}/inspect.html")
 
 
 @with_tree(PredictTree)
