@@ -6,6 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("anmok", deadline=None)  # a busy machine is no fault
+settings.load_profile("anmok")
 
 os.environ.setdefault("ANMOK_QUIET", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")

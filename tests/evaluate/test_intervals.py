@@ -5,15 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from anmok.evaluate import confusion as cm
 from anmok.evaluate.intervals import (
     effective,
     logit_normal,
+    mover,
+    of_mean,
     percentile,
     reflected,
-    resample_cells,
-    resample_rows,
+    widened,
     wilson,
+    wilsons,
 )
 
 
@@ -32,35 +33,34 @@ def test_wilson_covers() -> None:
         assert 0.93 < ((bounds[:, 0] <= share) & (share <= bounds[:, 1])).mean() < 0.97
 
 
-def test_drawing_cells_is_drawing_images() -> None:
-    """Mean and spread of the multinomial draws agree with images drawn one by one."""
+def test_mover_by_hand() -> None:
+    """Mean of 0.5 and 0.9: below √(0.1² + 0.3²) / 2, above √(0.2² + 0.05²) / 2; an undefined class is passed over."""
+    low, high = mover(np.array([0.5, np.nan, 0.9]), np.array([0.4, np.nan, 0.6]), np.array([0.7, np.nan, 0.95]))
+    assert low == pytest.approx(0.7 - np.sqrt(0.01 + 0.09) / 2)
+    assert high == pytest.approx(0.7 + np.sqrt(0.04 + 0.0025) / 2)
+    weighted = mover(np.array([0.5, 0.9]), np.array([0.4, 0.6]), np.array([0.7, 0.95]), np.array([3.0, 1.0]))
+    assert weighted[0] == pytest.approx(0.6 - np.hypot(0.1 * 0.75, 0.3 * 0.25))
+
+
+def test_mover_of_recalls_covers() -> None:
     rng = np.random.default_rng(0)
-    targets = rng.integers(0, 4, 300)
-    called = np.where(rng.random(300) < 0.7, targets, rng.integers(0, 4, 300))
-    matrix = cm.confusion_counts(targets, called, 5)  # the fifth class has neither images nor predictions
-    cells = resample_cells(matrix, np.random.default_rng(1), 4000)
-    assert (cells.support.sum(axis=1) == 300).all()
-    assert (cells.predicted.sum(axis=1) == 300).all()
-    assert (cells.tp <= np.minimum(cells.support, cells.predicted)).all()
-    assert (cells.tp[:, 4] == 0).all()
-    quick = cm.macro(cm.f1(cells))
-    plain = []
-    for _ in range(4000):
-        index = rng.integers(0, 300, 300)
-        plain.append(float(cm.macro(cm.f1(cm.counts_of(_matrix(targets[index], called[index]))))))
-    assert quick.mean() == pytest.approx(np.mean(plain), abs=0.003)
-    assert quick.std() == pytest.approx(np.std(plain), rel=0.1)
+    shares, sizes = np.array([0.9, 0.7, 0.8, 0.5]), np.array([10, 40, 100, 50])
+    inside = 0
+    for _ in range(1000):
+        hits = rng.binomial(sizes, shares)
+        low, high = mover(hits / sizes, *wilsons(hits, sizes))
+        inside += low <= shares.mean() <= high
+    assert 0.93 < inside / 1000 < 0.98
 
 
-def _matrix(targets: np.ndarray, called: np.ndarray) -> np.ndarray:
-    return np.bincount(targets * 5 + called, minlength=25).reshape(5, 5)
-
-
-def test_rows_are_drawn_in_blocks_with_n_each() -> None:
-    sums = resample_rows(7, lambda w: {"n": w.sum(axis=1), "first": w[:, 0]}, np.random.default_rng(0), 500)
-    assert sums["n"].shape == (500,)
-    assert (sums["n"] == 7).all()
-    assert sums["first"].mean() == pytest.approx(1, abs=0.2)
+def test_a_mean_is_not_surer_than_student() -> None:
+    values = np.array([0.1, 0.3, 0.2, 1.0])
+    got = of_mean(values, np.full(300, 0.4), 4)
+    half = 3.182446 * values.std(ddof=1) / 2  # t of three degrees of freedom
+    assert got["high"] == pytest.approx(0.4 + half, abs=1e-6)
+    assert got["low"] == pytest.approx(max(0.0, 0.4 - half), abs=1e-6)
+    assert of_mean(values[:1], np.full(300, 0.1), 1) == {"value": 0.1}
+    assert widened({"value": None, "reason": "x"}, 0, 1) == {"value": None, "reason": "x"}
 
 
 def test_percentile_of_agreeing_draws_is_wilson() -> None:

@@ -17,8 +17,8 @@ from anmok.evaluate.metrics import evaluate, evaluate_baselines, evaluate_withou
 KEYS = {"split", "n", "task", "metrics", "per_class", "confusion", "decision", "rejected", "unlabelled"}
 NAMES = {
     "accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "weighted_f1", "macro_precision", "micro_precision",
-    "weighted_precision", "macro_recall", "micro_recall", "weighted_recall", "mcc", "log_loss", "ece", "roc_auc",
-    "average_precision",
+    "weighted_precision", "macro_recall", "micro_recall", "weighted_recall", "mcc", "cohen_kappa", "log_loss", "brier",
+    "ece", "roc_auc", "average_precision",
 }  # fmt: skip
 
 
@@ -35,20 +35,25 @@ def random_probs(rng: np.random.Generator, n: int, k: int, ties: bool = False) -
     return probs / probs.sum(axis=1, keepdims=True)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(n=st.integers(1, 40), k=st.integers(2, 6), used=st.integers(1, 6), ties=st.booleans(), seed=st.integers(0, 999))
 def test_multiclass_equals_scikit_learn(n: int, k: int, used: int, ties: bool, seed: int) -> None:
     rng = np.random.default_rng(seed)
     probs, targets = random_probs(rng, n, k, ties), rng.integers(0, min(used, k), n)
     got = evaluate(predictions(probs, targets), "val", resamples=200)
     assert got.data.keys() == KEYS
-    assert got["metrics"].keys() == NAMES
+    tops = {f"top_{among}_accuracy" for among in (3, 5) if among < k}
+    assert got["metrics"].keys() == NAMES | tops
     y, labels = probs.argmax(axis=1), np.arange(k)
     options = {"labels": labels, "zero_division": np.nan}
     want = {
         "accuracy": sk.accuracy_score(targets, y),
         "log_loss": sk.log_loss(targets, probs, labels=labels),
+        "brier": ((probs - (targets[:, None] == labels)) ** 2).sum() / n / (2 if k == 2 else 1),
     }
+    for name in tops:  # classes backwards: scikit-learn gives a tie to the last class, argmax to the first
+        among = int(name.split("_")[1])
+        want[name] = sk.top_k_accuracy_score(k - 1 - targets, probs[:, ::-1], k=among, labels=labels)
     for average in ("macro", "micro", "weighted"):
         p, r, f, _ = sk.precision_recall_fscore_support(targets, y, average=average, **options)
         want |= {f"{average}_precision": p, f"{average}_recall": r, f"{average}_f1": f}
@@ -60,6 +65,10 @@ def test_multiclass_equals_scikit_learn(n: int, k: int, used: int, ties: bool, s
         want["mcc"] = sk.matthews_corrcoef(targets, y)
     else:
         assert "one class only" in got["metrics"]["mcc"]["reason"]
+    if len(set(targets) | set(y)) > 1:
+        want["cohen_kappa"] = sk.cohen_kappa_score(targets, y, labels=labels)
+    else:
+        assert "same class" in got["metrics"]["cohen_kappa"]["reason"]
     one_hot = targets[:, None] == labels
     both = np.flatnonzero(one_hot.any(axis=0) & ~one_hot.all(axis=0))
     if len(both):
@@ -82,7 +91,8 @@ def test_multilabel_equals_scikit_learn(n: int, k: int, rate: float, seed: int) 
     probs = np.round(rng.random((n, k)), 2).astype(np.float32)
     got = evaluate(predictions(probs, targets, "multilabel"), "val", resamples=200)
     y, t = (probs >= 0.5).astype(int), targets.astype(int)
-    want = {"accuracy": (y == t).all(axis=1).mean(), "hamming_loss": (y != t).mean()}
+    want = {"accuracy": (y == t).all(axis=1).mean(), "hamming_loss": sk.hamming_loss(t, y)}
+    want["brier"] = ((probs.astype(np.float64) - t) ** 2).mean()
     for average in ("macro", "micro", "weighted"):
         for score, function in (("precision", sk.precision_score), ("recall", sk.recall_score), ("f1", sk.f1_score)):
             weight = t.any(axis=0) & (y.any(axis=0) if score == "precision" else True)
@@ -118,9 +128,9 @@ def _check_intervals(metrics: dict) -> None:
         elif "low" in m:
             assert m["low"] <= m["value"] <= m["high"], name
             assert np.isfinite([m["low"], m["high"]]).all(), name
-            if name != "log_loss":
+            if name not in ("log_loss", "brier"):
                 assert m["low"] < m["high"], f"{name}: no finite sample is certain"
-                assert m["low"] >= (-1 if name == "mcc" else 0), name
+                assert m["low"] >= (-1 if name in ("mcc", "cohen_kappa") else 0), name
                 assert m["high"] <= 1, name
 
 
@@ -128,7 +138,9 @@ def test_binary_by_hand() -> None:
     """Five images: TP 2, FN 1, FP 1, TN 1 for the second class."""
     p1 = np.array([0.9, 0.8, 0.3, 0.6, 0.1], np.float32)
     got = evaluate(predictions(np.column_stack([1 - p1, p1]), np.array([1, 1, 1, 0, 0]), "binary"), "test")
-    assert got["confusion"] == {"classes": ["c0", "c1"], "counts": [[1, 1], [1, 2]]}
+    assert got["confusion"]["counts"] == [[1, 1], [1, 2]]
+    assert got["confusion"]["by_true"] == [[0.5, 0.5], [pytest.approx(1 / 3), pytest.approx(2 / 3)]]
+    assert got["confusion"]["by_predicted"] == [[0.5, pytest.approx(1 / 3)], [0.5, pytest.approx(2 / 3)]]
     row = got["per_class"]["c1"]
     assert [row[x] for x in ("tp", "fp", "fn", "tn", "support", "predicted")] == [2, 1, 1, 1, 3, 3]
     assert row["precision"]["value"] == pytest.approx(2 / 3)
@@ -138,6 +150,8 @@ def test_binary_by_hand() -> None:
     assert got.value("mcc") == pytest.approx((2 * 1 - 1 * 1) / np.sqrt(3 * 3 * 2 * 2))
     assert got.value("roc_auc") == pytest.approx(5 / 6)  # 5 of the 6 pairs are in order
     assert got.value("average_precision") == pytest.approx((1 + 1 + 3 / 4) / 3)
+    assert got.value("cohen_kappa") == pytest.approx((3 / 5 - 13 / 25) / (1 - 13 / 25))
+    assert got.value("brier") == pytest.approx((0.01 + 0.04 + 0.49 + 0.36 + 0.01) / 5, abs=1e-6)
     assert got["decision"] == {"rule": "argmax", "threshold": 0.5, "positive": "c1"}
 
 
@@ -155,6 +169,7 @@ def test_a_class_without_images_or_predictions_is_undefined() -> None:
     assert row["precision"] == {"value": None, "reason": "never predicted"}
     assert row["recall"] == {"value": None, "reason": "no image of this class"}
     assert row["f1"]["value"] is None
+    assert got["confusion"]["by_true"][2] == [None, None, None]
     assert "2 of 3 classes" in got["metrics"]["macro_f1"]["note"]
     assert "c2" in got["metrics"]["balanced_accuracy"]["note"]
 
@@ -241,3 +256,74 @@ def test_each_image_counts_once() -> None:
     p = Predictions(["a", "b", "a"], ["x", "y"], np.full((3, 2), 0.5, np.float32), np.zeros(3, int), "binary")
     with pytest.raises(DataError, match="'a' appears more than once"):
         evaluate(p, "val")
+
+
+def test_f_beta_equals_scikit_learn() -> None:
+    rng = np.random.default_rng(1)
+    probs, targets = random_probs(rng, 60, 4), rng.integers(0, 3, 60)
+    got = evaluate(predictions(probs, targets), "val", beta=2.0)
+    y, options = probs.argmax(axis=1), {"beta": 2.0, "labels": np.arange(4), "zero_division": np.nan}
+    for average in ("macro", "micro", "weighted"):
+        want = sk.fbeta_score(targets, y, average=average, **options)
+        assert got.value(f"{average}_f2") == pytest.approx(want, abs=1e-12)
+    each = sk.fbeta_score(targets, y, average=None, **options)
+    for c, value in enumerate(each):
+        m = got["per_class"][f"c{c}"]["f2"]
+        assert m["value"] == pytest.approx(value, abs=1e-12)
+        assert m["low"] <= value <= m["high"]
+
+
+def test_hierarchical_cost_by_hand() -> None:
+    """a and b are dogs, c is a cat: 2 edges between a and b, 4 from either to c. Four images cost 0, 2, 4 and 0."""
+    probs = np.eye(3, dtype=np.float32)[[0, 1, 2, 2]]
+    p = Predictions(list("wxyz"), ["a", "b", "c"], probs, np.array([0, 0, 1, 2]))
+    parents = {"a": "dog", "b": "dog", "c": "cat", "dog": "animal", "cat": "animal"}
+    got = evaluate(p, "val", parents=parents)["metrics"]["hierarchical_cost"]
+    assert got["value"] == 1.5
+    assert 0 <= got["low"] < 1.5 < got["high"] <= 4
+    assert (
+        evaluate(p, "val", parents=parents, groups={"w": "g", "x": "g"})["metrics"]["hierarchical_cost"]["value"] == 1.5
+    )
+
+
+def test_copies_of_an_image_in_one_group_teach_nothing() -> None:
+    """Every image eight times: values stay, and by their group the intervals are those of the images once."""
+    rng = np.random.default_rng(0)
+    probs, targets = random_probs(rng, 80, 3), rng.integers(0, 3, 80)
+    once = evaluate(predictions(probs, targets), "val")
+    p = predictions(np.repeat(probs, 8, axis=0), np.repeat(targets, 8))
+    groups = {i: f"g{n // 8}" for n, i in enumerate(p.ids)}
+    eight, naive = evaluate(p, "val", groups=groups), evaluate(p, "val")
+    for name, m in once["metrics"].items():
+        grouped, plain = eight["metrics"][name], naive["metrics"][name]
+        assert grouped["value"] == pytest.approx(m["value"], abs=1e-12), name
+        width, of_groups, of_copies = (x["high"] - x["low"] for x in (m, grouped, plain))
+        assert of_groups == pytest.approx(width, rel=0.35), name
+        assert of_copies < 0.6 * width, name
+
+
+def test_one_image_of_a_class_leaves_its_mean_wide() -> None:
+    """Recall 1 of one image and 0.9 of ninety: the bootstrap of each class alone would be sure of the former."""
+    targets = np.r_[np.zeros(90, int), 1]
+    called = np.r_[np.zeros(81, int), np.ones(10, int)]
+    got = evaluate(predictions(np.eye(2, dtype=np.float32)[called], targets, "binary"), "val")
+    m = got["metrics"]["balanced_accuracy"]
+    assert m["value"] == pytest.approx(0.95)
+    assert m["low"] < 0.6
+
+
+def test_many_rows_are_scored_as_few_are() -> None:
+    """Above twenty thousand rows sums are drawn from their normal distribution: the same intervals within noise."""
+    rng = np.random.default_rng(0)
+    probs, targets = random_probs(rng, 20_500, 3).astype(np.float32), rng.integers(0, 3, 20_500)
+    p = predictions(probs, targets)
+    many = evaluate(p, "val", ranking=False)["metrics"]
+    few = evaluate(p.select(np.arange(20_000)), "val", ranking=False, resamples=300)["metrics"]
+    for name in ("log_loss", "brier", "ece"):
+        wide = [m["high"] - m["low"] for m in (many[name], few[name])]
+        assert wide[0] == pytest.approx(wide[1], rel=0.25), name
+
+
+def test_an_unknown_wish_is_an_error() -> None:
+    with pytest.raises(TypeError, match="bins"):
+        evaluate(predictions(np.eye(2, dtype=np.float32), np.array([0, 1])), "val", bins=3)

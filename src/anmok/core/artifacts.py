@@ -64,6 +64,12 @@ def load_predictions(path: Path | str) -> Predictions:
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
         raise DataError(f"not a predictions file ({error}).", where=str(path), code="damaged") from error
     index = {c: i for i, c in enumerate(classes)}
+    given = {c for t in names if t is not None for c in ([t] if isinstance(t, str) else t)}
+    if unknown := sorted(given - index.keys()):
+        raise DataError(
+            f"{len(unknown)} target(s) are none of the classes: {', '.join(unknown[:5])}.", where=str(path),
+            remedy="Predict with the model that knows these classes.", code="class-map",
+        )  # fmt: skip
     if task == "multilabel":
         targets = np.full((len(ids), len(classes)), np.nan, np.float32)
         for row, labels in zip(targets, names, strict=True):

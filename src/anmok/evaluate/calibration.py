@@ -1,10 +1,10 @@
-"""Scores of the probabilities: log loss and expected calibration error, and both over resamples of the images."""
+"""Scores of the probabilities: log loss, Brier score, expected calibration error, and where the true class ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+
+from anmok.evaluate.rows import blocks
 
 EPS = float(np.finfo(np.float64).eps)
 BINS = 15
@@ -19,6 +19,40 @@ def log_losses(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         return -np.log(np.clip(probs[np.arange(len(probs)), targets].astype(np.float64), EPS, 1 - EPS))
     chosen = np.where(targets, probs, 1 - probs.astype(np.float64))
     return -np.log(np.clip(chosen, EPS, 1 - EPS)).mean(axis=1)
+
+
+def brier_scores(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Squared error of each image's probabilities float64[N] (Brier 1950): in [0, 2], for two classes halved to [0, 1].
+
+    targets int64[N]; bool[N, K] (multi-label): the mean over labels, in [0, 1].  scikit-learn's scale_by_half="auto".
+    """
+    n, k = probs.shape
+    out = np.empty(n)
+    for part in blocks(n, k):
+        block = probs[part].astype(np.float64)
+        if targets.ndim == 2:
+            out[part] = ((block - targets[part]) ** 2).mean(axis=1)
+            continue
+        block[np.arange(len(block)), targets[part]] -= 1
+        out[part] = np.einsum("ij,ij->i", block, block)
+    return out / 2 if targets.ndim == 1 and k == 2 else out
+
+
+def true_ranks(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """How many classes stand before the true one, int64[N], 0 where it is the answer.
+
+    Of equally probable classes the first in class order stands first, as in argmax: so rank 0 is what accuracy counts.
+    """
+    n, k = probs.shape
+    out = np.empty(n, np.int64)
+    for part in blocks(n, k):
+        block, truth = probs[part], targets[part, None]
+        own = np.take_along_axis(block, truth, axis=1)
+        ahead = block > own
+        tied = block == own
+        tied &= np.arange(k) < truth
+        out[part] = np.count_nonzero(ahead, axis=1) + np.count_nonzero(tied, axis=1)
+    return out
 
 
 def bin_gaps(probs: np.ndarray, targets: np.ndarray, bins: int = BINS) -> np.ndarray:
@@ -43,15 +77,3 @@ def ece(probs: np.ndarray, targets: np.ndarray, bins: int = BINS) -> float:
     probs float[N, K]; targets int64[N], or bool[N, K] for multi-label (then over all (image, label) pairs).
     """
     return float(np.abs(bin_gaps(probs, targets, bins).sum(axis=0)).sum() / targets.size)
-
-
-def calibration_draws(probs: np.ndarray, targets: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """A statistic for `resample_rows`: log_loss and ece, [R] each."""
-    labels = targets.size // len(targets)
-    features = np.column_stack([log_losses(probs, targets), bin_gaps(probs, targets) / labels])
-
-    def statistic(weights: np.ndarray) -> dict[str, np.ndarray]:
-        sums = weights @ features / len(features)
-        return {"log_loss": sums[:, 0], "ece": np.abs(sums[:, 1:]).sum(axis=1)}
-
-    return statistic

@@ -22,21 +22,15 @@ class Counts(NamedTuple):
 
 def confusion_counts(targets: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
     """int64[K, K]: rows true class, columns predicted class.  targets, predicted int64[N]."""
-    from sklearn.metrics import confusion_matrix
-
-    return confusion_matrix(targets, predicted, labels=np.arange(k)).astype(np.int64)
+    return np.bincount(targets.astype(np.int64) * k + predicted, minlength=k * k).reshape(k, k)
 
 
 def multilabel_counts(targets: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     """int64[K, 2, 2]: for each label [[TN, FP], [FN, TP]].  targets, predicted bool[N, K]."""
-    from sklearn.metrics import multilabel_confusion_matrix
-
-    # a single column would be read as a binary task, and the absent class as a label of its own
-    labels = np.arange(targets.shape[1])
-    if len(labels) == 1:
-        return confusion_counts(targets[:, 0].astype(np.int64), predicted[:, 0].astype(np.int64), 2)[None]
-    matrices = multilabel_confusion_matrix(targets.astype(np.int8), predicted.astype(np.int8), labels=labels)
-    return matrices.astype(np.int64)
+    tp, support, called = (x.sum(axis=0, dtype=np.int64) for x in (targets & predicted, targets, predicted))
+    fp, fn = called - tp, support - tp
+    tn = len(targets) - tp - fp - fn
+    return np.stack([np.stack([tn, fp], axis=-1), np.stack([fn, tp], axis=-1)], axis=1)
 
 
 def counts_of(matrix: np.ndarray) -> Counts:
@@ -67,9 +61,17 @@ def recall(c: Counts) -> np.ndarray:
     return ratio(c.tp, c.support)
 
 
+def fbeta(c: Counts, beta: float = 1.0) -> np.ndarray:
+    """(1 + β²) TP / ((1 + β²) TP + FP + β² FN) [..., K]; NaN for a class neither present nor predicted.
+
+    Recall weighs β times as much as precision (van Rijsbergen 1979).
+    """
+    return ratio((1 + beta**2) * c.tp, beta**2 * c.support + c.predicted)
+
+
 def f1(c: Counts) -> np.ndarray:
     """2 TP / (2 TP + FP + FN) [..., K]; NaN for a class neither present nor predicted."""
-    return ratio(2 * c.tp, c.support + c.predicted)
+    return fbeta(c)
 
 
 def specificity(c: Counts) -> np.ndarray:
@@ -97,11 +99,34 @@ def mcc(c: Counts) -> np.ndarray:
     return ratio(covariance, np.sqrt(spread))
 
 
-def averages(c: Counts) -> dict[str, np.ndarray]:
-    """Micro, macro and weighted precision, recall and F1, each [...]."""
-    per_class = {"f1": f1(c), "precision": precision(c), "recall": recall(c)}
+def kappa(c: Counts) -> np.ndarray:
+    """Cohen's kappa (1960), in [-1, 1]: agreement beyond what the two margins would give by chance.
+
+    NaN where truth and prediction are the same single class throughout.
+    """
+    chance = (c.support * c.predicted).sum(axis=-1) / c.n
+    return ratio(c.tp.sum(axis=-1) - chance, c.n - chance)
+
+
+def normalized(matrix: np.ndarray, over: str) -> np.ndarray:
+    """Shares float64[K, K] of a confusion matrix: over='true' of each row, 'predicted' of each column, 'all' of n.
+
+    A row or column without images is NaN.
+    """
+    axis = {"true": 1, "predicted": 0, "all": None}[over]
+    return ratio(matrix, matrix.sum(axis=axis, keepdims=True))
+
+
+def averages(c: Counts, beta: float | None = None) -> dict[str, np.ndarray]:
+    """Micro, macro and weighted precision, recall and F1, and where β is given F-beta, each [...]."""
     total = Counts(c.tp.sum(axis=-1), c.support.sum(axis=-1), c.predicted.sum(axis=-1), c.n)
-    micro = {"f1": f1(total), "precision": precision(total), "recall": recall(total)}
+    per_class, micro = class_scores(c, beta), class_scores(total, beta)
     out = {f"macro_{name}": macro(values) for name, values in per_class.items()}
     out |= {f"micro_{name}": value for name, value in micro.items()}
     return out | {f"weighted_{name}": weighted(values, c.support) for name, values in per_class.items()}
+
+
+def class_scores(c: Counts, beta: float | None = None) -> dict[str, np.ndarray]:
+    """Precision, recall and F1 of each class [..., K], and where β is given F-beta, called f2 for β = 2."""
+    scores = {"f1": f1(c), "precision": precision(c), "recall": recall(c)}
+    return scores | ({} if beta is None else {f"f{beta:g}": fbeta(c, beta)})

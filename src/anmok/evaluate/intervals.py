@@ -1,19 +1,14 @@
-"""Intervals that hold 95 times of 100: Wilson for a proportion, the bootstrap over images for the rest."""
+"""Intervals that hold 95 times of 100: Wilson for a proportion, from bootstrap draws for the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from anmok.evaluate.confusion import Counts
+from anmok.evaluate.resampling import LEAST
 
 Z = 1.959963984540054  # the standard normal's 97.5 % point
-RESAMPLES = 1000
-LEAST = 200  # fewer draws than this place a 2.5 % quantile too badly to print it
-CELL_DRAWS = 50_000_000
-ROW_DRAWS = 100_000_000
 
 
 def wilson(successes: float, n: float) -> tuple[float, float]:
@@ -26,50 +21,42 @@ def wilson(successes: float, n: float) -> tuple[float, float]:
     return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
-def resample_cells(matrix: np.ndarray, rng: np.random.Generator, resamples: int = RESAMPLES) -> Counts:
-    """Bootstrap over the images of a confusion matrix [K, K]: Counts [R, K].
+def mover(
+    values: np.ndarray, low: np.ndarray, high: np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, float]:
+    """Bounds of a weighted mean of independent shares from their own bounds, by squares added (Zou & Donner 2008).
 
-    Drawing n images with replacement is one multinomial draw over the matrix's cells, so the cost depends on the number
-    of cells that hold an image, not on n.
+    values, low, high float[K], NaN where undefined; weights float[K], by default all alike.
     """
-    k, n = len(matrix), int(matrix.sum())
-    true, called = np.nonzero(matrix)
-    share = matrix[true, called] / n
-    r = max(min(resamples, LEAST), min(resamples, CELL_DRAWS // len(share)))
-    out = np.zeros((3, r, k))
-    step = max(1, 4_000_000 // len(share))
-    right = np.flatnonzero(true == called)
-    for start in range(0, r, step):
-        draws = rng.multinomial(n, share, size=min(step, r - start))
-        rows = slice(start, start + len(draws))
-        out[0, rows][:, true[right]] = draws[:, right]
-        for axis, index in ((1, true), (2, called)):
-            order = np.argsort(index, kind="stable")
-            groups, first = np.unique(index[order], return_index=True)
-            out[axis, rows][:, groups] = np.add.reduceat(draws[:, order], first, axis=1)
-    return Counts(out[0], out[1], out[2], n)
+    known = ~np.isnan(values)
+    weight = np.ones(known.sum()) if weights is None else weights[known]
+    weight = weight / weight.sum()
+    mean = float(weight @ values[known])
+    below, above = (float(np.sqrt(((weight * (x[known] - values[known])) ** 2).sum())) for x in (low, high))
+    return mean - below, mean + above
 
 
-def resample_rows(
-    n: int,
-    statistic: Callable[[np.ndarray], dict[str, np.ndarray]],
-    rng: np.random.Generator,
-    resamples: int = RESAMPLES,
-) -> dict[str, np.ndarray]:
-    """Bootstrap over n images: statistic(weights float64[r, n], how often each image was drawn) -> {name: [r, ...]}.
+def widened(metric: dict[str, Any], low: float, high: float) -> dict[str, Any]:
+    """The metric with bounds at least as wide as these: few images make a bootstrap too sure of itself."""
+    if metric.get("value") is None:
+        return metric
+    return metric | {"low": min(metric.get("low", low), low), "high": max(metric.get("high", high), high)}
 
-    Draws are made in blocks of bounded memory; their number falls with n, not below 200.
+
+def of_mean(
+    values: np.ndarray, draws: np.ndarray, worth: float, low: float = 0.0, high: float = np.inf
+) -> dict[str, Any]:
+    """{value, low, high} of the mean of values float[N], from its bootstrap and not narrower than Student's interval.
+
+    worth: how many independent images they are (groups, where there are groups).  Without bounds for one image.
     """
-    r = max(min(resamples, LEAST), min(resamples, ROW_DRAWS // n))
-    step = max(1, 8_000_000 // n)
-    blocks = []
-    for start in range(0, r, step):
-        size = min(step, r - start)
-        weights = np.empty((size, n))
-        for row in weights:
-            row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
-        blocks.append(statistic(weights))
-    return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
+    value = float(np.mean(values))
+    if len(values) < 2 or worth < 2:
+        return {"value": value}
+    from scipy.stats import t
+
+    half = float(t.ppf(0.975, worth - 1) * np.std(values, ddof=1) / np.sqrt(worth))
+    return widened(percentile(value, draws, worth, low, high), max(low, value - half), min(high, value + half))
 
 
 def percentile(value: float, draws: np.ndarray, n: float, low: float = 0.0, high: float = 1.0) -> dict[str, Any]:
@@ -117,6 +104,12 @@ def logit_normal(value: float, error: float, n: float) -> dict[str, Any]:
         logit, half = np.log(value / (1 - value)), Z * error / (value * (1 - value))
         low, high = (float(1 / (1 + np.exp(-np.clip(logit + side * half, -700, 700)))) for side in (-1, 1))
     return {"value": value, "low": low, "high": high}
+
+
+def wilsons(successes: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Wilson intervals of many proportions, float64[K] each; NaN, not (0, 1), where n is 0."""
+    bounds = np.array([wilson(x, size) if size > 0 else (np.nan, np.nan) for x, size in zip(successes, n, strict=True)])
+    return bounds[:, 0], bounds[:, 1]
 
 
 def effective(sizes: np.ndarray) -> float:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from anmok.evaluate.groups import by_group
 from anmok.evaluate.intervals import effective, logit_normal
 
 AREAS = ("roc_auc", "average_precision")
@@ -64,12 +65,12 @@ def _small(deviation: np.ndarray, n: float, value: float) -> np.ndarray:
 
 
 def areas(
-    probs: np.ndarray, positives: np.ndarray, binary: bool = False
+    probs: np.ndarray, positives: np.ndarray, binary: bool = False, groups: np.ndarray | None = None
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """(metrics of the task, metrics of each class): {area: {value, low, high} or n/a}.
 
     probs float[N, K], positives bool[N, K].  The task's area is the mean over the classes where it is defined, for a
-    binary task that of the second class.
+    binary task that of the second class.  groups int64[N]: images of a group answer together.
     """
     n, k = probs.shape
     count = positives.sum(axis=0)
@@ -83,7 +84,7 @@ def areas(
             each.append({name: {"value": None, "reason": reason} for name in AREAS})
             continue
         found = class_areas(probs[:, c], positives[:, c])
-        each.append({name: _metric(area.value, area.influence, sizes[c]) for name, area in found.items()})
+        each.append({name: _metric(area.value, area.influence, sizes[c], groups) for name, area in found.items()})
         for name, area in found.items():
             mean[name] += area.value / defined
             influence[name] += area.influence / defined
@@ -91,13 +92,17 @@ def areas(
         return {name: {"value": None, "reason": "one class only"} for name in AREAS}, each
     if binary:
         return {name: dict(metric) for name, metric in each[-1].items()}, each
-    task = {name: _metric(mean[name], influence[name], effective(sizes)) for name in AREAS}
+    task = {name: _metric(mean[name], influence[name], effective(sizes), groups) for name in AREAS}
     if defined < k:
         for metric in task.values():
             metric["note"] = f"mean over {defined} of {k} classes; undefined for classes without images here"
     return task, each
 
 
-def _metric(value: float, influence: np.ndarray, n: float) -> dict[str, Any]:
+def _metric(value: float, influence: np.ndarray, n: float, groups: np.ndarray | None) -> dict[str, Any]:
     value = min(1.0, max(0.0, value))
+    if groups is not None:
+        influence = by_group(influence, groups)
+        count = len(influence)
+        influence, n = influence * np.sqrt(count / max(1, count - 1)), min(n, count)
     return logit_normal(value, float(np.sqrt((influence**2).sum())), n)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,10 @@ SUM_TOLERANCE = 1e-3  # of a row of probabilities; float32 softmax over 1,000 cl
 
 
 class Rows(NamedTuple):
-    """What is scored, probs float[N, K] without NaN and targets int64[N] or bool[N, K]; and how many were left out."""
+    """What is scored, and how many rows were left out.
+
+    probs float[N, K] without NaN, targets int64[N] or bool[N, K], ids N strings.
+    """
 
     probs: np.ndarray
     targets: np.ndarray
@@ -22,6 +26,15 @@ class Rows(NamedTuple):
     task: Task
     rejected: int
     unlabelled: int
+    ids: list[str]
+
+
+class Extent(NamedTuple):
+    """Least, greatest and sum of each row, float[N] each; NaN where the row has a NaN."""
+
+    low: np.ndarray
+    high: np.ndarray
+    total: np.ndarray
 
 
 def of_split(p: Predictions, split: str | None) -> Predictions:
@@ -59,7 +72,8 @@ def usable_rows(p: Predictions) -> Rows:
             where="predictions",
             code="classes",
         )
-    readable = ~np.isnan(p.probs).any(axis=1)
+    extent = _extent(p.probs)
+    readable = ~np.isnan(extent.low)
     known = _labelled(p)
     keep = readable & known
     rejected, unlabelled = int((~readable).sum()), int((readable & ~known).sum())
@@ -70,10 +84,33 @@ def usable_rows(p: Predictions) -> Rows:
             remedy="Evaluation needs labelled images.",
             code="unlabelled",
         )
-    probs, targets = p.probs[keep], p.targets[keep]
-    _check_probs(probs, [p.ids[i] for i in np.flatnonzero(keep)], p.task)
+    probs, targets, ids = p.probs, p.targets, p.ids
+    if not keep.all():  # a million rows are not copied for nothing
+        probs, targets, ids = probs[keep], targets[keep], [ids[i] for i in np.flatnonzero(keep)]
+        extent = Extent(*(x[keep] for x in extent))
+    _check_probs(extent, ids, p.task)
     _check_targets(targets, len(p.classes), p.task)
-    return Rows(probs, targets > 0.5 if p.task == "multilabel" else targets, p.classes, p.task, rejected, unlabelled)
+    if p.task == "multilabel":
+        targets = targets > 0.5
+    return Rows(probs, targets, p.classes, p.task, rejected, unlabelled, ids)
+
+
+def blocks(n: int, k: int) -> Iterator[slice]:
+    """Slices of rows whose K columns are some 64 MB as float64, so that no pass doubles the memory."""
+    step = max(1, 8_000_000 // max(1, k))
+    for start in range(0, n, step):
+        yield slice(start, min(n, start + step))
+
+
+def _extent(probs: np.ndarray) -> Extent:
+    n, k = probs.shape
+    out = Extent(np.empty(n, probs.dtype), np.empty(n, probs.dtype), np.empty(n))
+    with np.errstate(invalid="ignore"):  # infinities are refused by name, below
+        for part in blocks(n, k):
+            block = probs[part]
+            out.low[part], out.high[part] = block.min(axis=1), block.max(axis=1)
+            out.total[part] = block.sum(axis=1, dtype=np.float64)
+    return out
 
 
 def _labelled(p: Predictions) -> np.ndarray:
@@ -89,25 +126,25 @@ def _labelled(p: Predictions) -> np.ndarray:
     return ~np.isnan(p.targets).any(axis=1) if p.task == "multilabel" else p.targets >= 0
 
 
-def _check_probs(probs: np.ndarray, ids: list[str], task: Task) -> None:
-    outside = (probs < 0).any(axis=1) | (probs > 1 + SUM_TOLERANCE).any(axis=1)
+def _check_probs(extent: Extent, ids: list[str], task: Task) -> None:
+    outside = (extent.low < 0) | (extent.high > 1 + SUM_TOLERANCE)
     if outside.any():
         row = int(outside.argmax())
         raise DataError(
             f"{int(outside.sum()):,} rows have probabilities outside 0 to 1, first {ids[row]!r} "
-            f"(from {probs[row].min():.4g} to {probs[row].max():.4g}).",
+            f"(from {extent.low[row]:.4g} to {extent.high[row]:.4g}).",
             where="predictions",
             remedy="These look like logits: apply a softmax first (a sigmoid for multi-label).",
             code="probabilities",
         )
     if task == "multilabel":
         return
-    sums = probs.sum(axis=1, dtype=np.float64)
-    off = np.abs(sums - 1) > SUM_TOLERANCE
+    off = np.abs(extent.total - 1) > SUM_TOLERANCE
     if off.any():
         row = int(off.argmax())
         raise DataError(
-            f"the probabilities of {int(off.sum()):,} rows do not sum to 1, first {ids[row]!r} (sum {sums[row]:.4g}).",
+            f"the probabilities of {int(off.sum()):,} rows do not sum to 1, first {ids[row]!r} "
+            f"(sum {extent.total[row]:.4g}).",
             where="predictions",
             remedy="Divide each row by its sum, or give the task as multilabel.",
             code="probabilities",

@@ -17,6 +17,11 @@ NAMES = {
     "roc_auc": ("ROC-AUC", "chance that a positive stands above a negative"),
     "average_precision": ("Average precision", "area under the precision–recall curve"),
     "hamming_loss": ("Hamming loss", "share of label decisions that are wrong; lower is better"),
+    "cohen_kappa": ("Cohen's kappa", "agreement beyond chance: 0 is chance, 1 is perfect"),
+    "brier": ("Brier score", "squared distance of the probabilities from the truth; lower is better"),
+    "top_3_accuracy": ("Top-3 accuracy", "the true label is among the three likeliest"),
+    "top_5_accuracy": ("Top-5 accuracy", "the true label is among the five likeliest"),
+    "hierarchical_cost": ("Hierarchical cost", "distance of mistakes in the classes' tree; lower is better"),
 }
 MAIN = (
     "accuracy",
@@ -28,11 +33,17 @@ MAIN = (
     "log_loss",
     "ece",
     "hamming_loss",
+    "cohen_kappa",
+    "brier",
+    "top_3_accuracy",
+    "top_5_accuracy",
+    "hierarchical_cost",
 )
-OF_PROBABILITIES = {"roc_auc", "average_precision", "log_loss", "ece"}  # a baseline gives labels, not these
+# A baseline gives labels, not these.
+OF_PROBABILITIES = {"roc_auc", "average_precision", "log_loss", "ece", "brier", "top_3_accuracy", "top_5_accuracy"}
 AVERAGES = ("macro", "micro", "weighted")
 SCORES = ("precision", "recall", "f1")
-UNBOUNDED = {"log_loss", "mcc"}  # not a share between 0 and 1
+UNBOUNDED = {"log_loss", "mcc", "cohen_kappa", "brier", "hierarchical_cost"}  # not a share between 0 and 1
 
 
 def number(value: float | None, digits: int = 3) -> str:
