@@ -80,6 +80,14 @@ def test_tables_are_those_of_one_image(op: Op, one: object, numbers: list[float]
     np.testing.assert_array_equal(found, np.stack(expected))
 
 
+@pytest.mark.parametrize("span", range(1, 256))
+def test_a_stretched_channel_ends_where_the_host_ends_it(span: int) -> None:
+    counts = np.zeros((1, 256), np.int64)
+    counts[0, [0, span]] = 1
+    stretched = device_color.of_counts(torch.from_numpy(counts[None]), torch.tensor([False])).numpy()
+    np.testing.assert_array_equal(stretched[0].T, tables.autocontrast(counts))
+
+
 @given(st.lists(st.sampled_from([0, 0, 0, 1, 2, 7, 300, 5000]), min_size=256, max_size=256), st.integers(0, 255))
 @settings(deadline=None, max_examples=50)
 def test_tables_of_histograms(row: list[int], most: int) -> None:

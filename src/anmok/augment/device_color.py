@@ -130,9 +130,10 @@ def of_counts(counts: torch.Tensor, equalizes: torch.Tensor) -> torch.Tensor:
     seen = counts > 0
     low = torch.where(seen, levels, 255).amin(2, keepdim=True)
     high = torch.where(seen, levels, 0).amax(2, keepdim=True)
-    # Floats divide as the host does; whole numbers would differ where its quotient falls short of one.
+    # Floats divide as the host does; whole numbers would differ where its quotient falls short of one, and so would a
+    # plain number over a tensor, which torch takes as a product with the reciprocal.
     kind = torch.float32 if counts.device.type == "mps" else torch.float64
-    rate = 255 / (high - low).clamp(min=1).to(kind)
+    rate = torch.tensor(255.0, dtype=kind, device=counts.device) / (high - low).clamp(min=1).to(kind)
     stretched = ((levels - low) * rate).clamp_(0, 255).long()
     last = counts.gather(2, high)
     width = (counts.sum(2, keepdim=True) - last) // 255
