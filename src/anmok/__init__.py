@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Predictions", "Run", "Table", "audit", "bench_data", "color", "compare", "evaluate", "inspect", "load", "open",
-    "pretrain", "preview", "split", "train", "tune",
+    "Predictions", "Run", "Table", "audit", "bench_data", "color", "compare", "crossval", "decide", "diff", "ensemble",
+    "evaluate", "inspect", "load", "open", "paired", "pretrain", "preview", "runs", "split", "train", "tune",
 ]  # fmt: skip
 
 # Public names and where they live; nothing heavy is imported before it is used.
@@ -26,11 +26,17 @@ _HOME = {
     "Table": "anmok.data.table:Table",
     "bench_data": "anmok.stages.bench_data:bench_data",
     "compare": "anmok.stages.compare:compare",
+    "crossval": "anmok.stages.crossval:crossval",
+    "decide": "anmok.stages.decide:decide",
+    "diff": "anmok.stages.diff:diff",
+    "ensemble": "anmok.stages.ensemble:ensemble",
     "inspect": "anmok.stages.inspect:inspect",
     "load": "anmok.stages.load:load",
     "open": "anmok.stages.open:open_",
+    "paired": "anmok.stages.paired:paired",
     "pretrain": "anmok.stages.pretrain:pretrain",
     "preview": "anmok.stages.preview:preview",
+    "runs": "anmok.stages.runs:runs",
     "split": "anmok.stages.split:split",
     "train": "anmok.stages.train:train",
     "tune": "anmok.stages.tune:tune",
@@ -72,12 +78,18 @@ if TYPE_CHECKING:
     from anmok.data.table import Table
     from anmok.stages.bench_data import bench_data
     from anmok.stages.compare import compare
+    from anmok.stages.crossval import crossval
+    from anmok.stages.decide import decide
+    from anmok.stages.diff import diff
+    from anmok.stages.ensemble import ensemble
     from anmok.stages.inspect import inspect
     from anmok.stages.load import load
     from anmok.stages.open import open_ as open
+    from anmok.stages.paired import paired
     from anmok.stages.pretrain import pretrain
     from anmok.stages.preview import preview
     from anmok.stages.run import Run
+    from anmok.stages.runs import runs
     from anmok.stages.split import split
     from anmok.stages.train import train
     from anmok.stages.tune import tune

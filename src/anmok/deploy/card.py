@@ -45,14 +45,14 @@ def write_card(card: Card, config: Mapping[str, Any], preprocess: Preprocess) ->
     task, classes = config["anmok"]["task"], config["label_names"]
     sections = [
         _front_matter(card, loads_elsewhere),
-        f"# {_text(card.name)}\n\nA {_TASK[task]} of images into {len(classes)} classes, trained with anmok. "
+        f"# {as_text(card.name)}\n\nA {_TASK[task]} of images into {len(classes)} classes, trained with anmok. "
         f"Network: `{_code(config['architecture'])}`.",
-        "## Classes\n\n" + "\n".join(f"{i}. {_text(c)}" for i, c in enumerate(classes)) + f"\n\n{_ANSWER[task]}",
+        "## Classes\n\n" + "\n".join(f"{i}. {as_text(c)}" for i, c in enumerate(classes)) + f"\n\n{_ANSWER[task]}",
         f"## Preprocessing\n\n{_preprocessing(preprocess, 'pretrained_cfg' in config)}",
         f"## Data and training\n\n{_training(card)}",
         f"## Results\n\n{_results(card)}",
         f"## Use\n\n{_usage(config, loads_elsewhere)}",
-        "## Intended use and limits\n\n" + "\n".join(f"- {line}" for line in (*_LIMITS, *map(_text, card.limits))),
+        "## Intended use and limits\n\n" + "\n".join(f"- {line}" for line in (*_LIMITS, *map(as_text, card.limits))),
     ]
     return "\n\n".join(sections) + "\n"
 
@@ -137,10 +137,10 @@ def _numbers(values: tuple[float, ...]) -> str:
 
 
 def _training(card: Card) -> str:
-    lines = [f"- images, {_text(split)}: {n:,}" for split, n in card.images.items()]
-    lines += [f"- {_text(name)}: {_text(text)}" for name, text in card.training.items()]
+    lines = [f"- images, {as_text(split)}: {n:,}" for split, n in card.images.items()]
+    lines += [f"- {as_text(name)}: {as_text(text)}" for name, text in card.training.items()]
     lines.append(
-        f"- license: {_text(card.license) if card.license else 'not stated; ask the owner of weights and data'}"
+        f"- license: {as_text(card.license) if card.license else 'not stated; ask the owner of weights and data'}"
     )
     return "\n".join(lines)
 
@@ -152,7 +152,7 @@ def _results(card: Card) -> str:
     for s in card.scores:
         value = "n/a" if s.value is None else f"{s.value:.4f}"
         interval = "" if s.low is None or s.high is None else f"{s.low:.4f} to {s.high:.4f}"
-        rows.append(f"| {_text(s.split)} | {_text(s.name)} | {value} | {interval} |")
+        rows.append(f"| {as_text(s.split)} | {as_text(s.name)} | {value} | {interval} |")
     return "\n".join(rows)
 
 
@@ -190,7 +190,7 @@ def _usage(config: Mapping[str, Any], loads_elsewhere: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _text(value: str) -> str:
+def as_text(value: str) -> str:
     """A name as Markdown shows it: one line, nothing in it has a meaning."""
     line = " ".join(str(value).split())
     return re.sub(r"([\\`*_{}\[\]|#~])", r"\\\1", html.escape(line, quote=False))

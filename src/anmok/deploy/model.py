@@ -52,7 +52,7 @@ class Model:
         a list of them, or an array [N, H, W, C]. The ids are the paths, or the position. An image that cannot be read
         has NaN in its row and its reason in `errors`; the others do not suffer.  UsageError for what is no image.
         """
-        items = _as_list(images)
+        items = as_list(images)
         ids = [_name(item) if isinstance(item, str | os.PathLike) else str(i) for i, item in enumerate(items)]
         probs = np.full((len(items), len(self.classes)), np.nan, np.float32)
         errors: dict[str, str] = {}
@@ -129,7 +129,7 @@ def _name(path: str | os.PathLike[str]) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _as_list(images: Any) -> list[Any]:
+def as_list(images: Any) -> list[Any]:
     """One image or many, as a list."""
     if isinstance(images, np.ndarray):
         return list(images) if images.ndim == 4 else [images]

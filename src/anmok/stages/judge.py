@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,70 @@ from anmok.data.batches import Loader
 from anmok.data.config import DataConfig
 from anmok.data.table import Table
 from anmok.evaluate.baselines import majority, nearest_neighbour
+from anmok.evaluate.costs import ErrorCosts
+from anmok.evaluate.decide import plain_decision
+from anmok.evaluate.decision import Decision
 from anmok.evaluate.metrics import evaluate, evaluate_baselines, evaluate_without
+from anmok.evaluate.outcome import outcome
 
 THUMB = 16  # side at which the nearest-neighbour baseline compares images
 NEIGHBOURS = 20_000  # training images it compares with at most, taken evenly
 
 
-def judge(table: Table, split: str, predictions: Predictions, data: DataConfig) -> Evaluation:
-    """The evaluation of a split, with `baselines`, and `leaked` where images of it were trained on."""
-    evaluation = evaluate(predictions, split)
-    content = dict(evaluation.data)
+def judge(
+    table: Table, split: str, predictions: Predictions, data: DataConfig, decision: Mapping[str, Any] | None = None
+) -> Evaluation:
+    """The evaluation of a split, with `baselines`, and `leaked` where images of it were trained on.
+
+    decision: the content of the model's decision.json, whose outcome stands under `decision` where somebody decided.
+    Images of a group are not independent, and intervals know it.
+    """
+    content = scores(table, split, predictions, decision)
     content["baselines"] = baselines(table, split, predictions, data)
+    return Evaluation(content)
+
+
+def scores(
+    table: Table, split: str, predictions: Predictions, decision: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The same without baselines: what follows from the predictions alone."""
+    groups = groups_of(table)
+    content = dict(evaluate(predictions, split, groups=groups).data)
+    if decision is not None:
+        content["decision"] |= decided(predictions, split, decision, groups)
     leaked = leaked_ids(table, split)
     if leaked:
-        content["leaked"] = evaluate_without(predictions, leaked, split)
-    return Evaluation(content)
+        content["leaked"] = evaluate_without(predictions, leaked, split, groups=groups)
+    return content
+
+
+def decided(
+    predictions: Predictions, split: str, content: Mapping[str, Any], groups: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """What decision.json says and what it does to a split: {rule, thresholds, costs, …, outcome}; {} where nobody has
+    decided.  rule: cost-matrix, threshold or argmax."""
+    decision = Decision.from_dict(dict(content), predictions.classes, predictions.task)
+    if not is_decided(decision):
+        return {}
+    said = {k: v for k, v in decision.to_dict().items() if k not in ("version", "classes", "task") and v is not None}
+    rule = "cost-matrix" if decision.costs is not None else "threshold" if decision.thresholds else "argmax"
+    costs = {label: ErrorCosts(**c) for label, c in (content.get("label_costs") or {}).items()}
+    return {"rule": rule, **said, "outcome": outcome(decision, predictions, split, costs=costs, groups=groups)}
+
+
+def is_decided(decision: Decision) -> bool:
+    """Whether a decision is more than the most probable class, or 0.5, of the model's own probabilities."""
+    plain = plain_decision(list(decision.classes), decision.task)
+    more = (decision.costs, decision.calibration, decision.prior, decision.abstain_below)
+    return decision.thresholds != plain.thresholds or any(part is not None for part in more)
+
+
+def groups_of(table: Table) -> dict[str, str] | None:
+    """Id to group of the images that have one, None where none has."""
+    import polars as pl
+
+    named = table.rows.filter(pl.col("group").is_not_null()).select("id", "group")
+    return dict(named.iter_rows()) or None
 
 
 def leaked_ids(table: Table, split: str) -> list[str]:

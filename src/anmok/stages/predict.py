@@ -31,6 +31,8 @@ def predict(
 ) -> Predictions:  # fmt: skip
     """Predict every image of a source; a bad image is a row with its reason, never the end.
 
+    The label is what the model's decision says, `ask` where it leaves an image to a person.
+
     model: a Model, Run or path of one. out: a .csv or .parquet that must not exist yet. top_k: columns of the k best
     labels in the CSV. sort_into: a folder that gets a copy of each image under its label. template: a sample
     submission whose ids and columns the CSV takes over. settings: how the source is read, as paths of the
@@ -38,20 +40,22 @@ def predict(
 
     UsageError for a wrong call, before any image is read.
     """
+    from anmok.stages.decide_apply import answered
+    from anmok.stages.ensemble_model import predict_rows
     from anmok.stages.load import load
 
     data = resolve(PredictTree, ANY, *layers, settings).data
     target, folder = _targets(out, sort_into, top_k, template)
-    loaded = load(model, device=device) if not hasattr(model, "classifier") else model
+    loaded = model if hasattr(model, "decision") else load(model, device=device)
     if top_k is not None and not 1 <= top_k <= len(loaded.classes):
         raise UsageError(f"--top-k must be between 1 and {len(loaded.classes)}, found {top_k}.", code="setting")
     table = open_table(source, data)
     ids: list[str] = table.rows["id"].to_list()
     form = read_template(Path(template), ids, loaded.classes) if template is not None else None
-    predictions = predict_table(
+    predictions = predict_rows(
         loaded, table, batch_size=batch_size, threads=threads, allow_truncated=data.allow_truncated
     )
-    predictions = with_rejects(predictions, table.rejects)
+    predictions = answered(with_rejects(predictions, table.rejects), loaded.decision)
     if predictions.errors:
         names = [visible(i) for i in predictions.errors]
         warn(f"{named(len(names), 'image', names)} could not be used; the reason stands in the row")
@@ -146,7 +150,7 @@ def as_frame(p: Predictions, top_k: int | None = None) -> Any:
             columns[f"label_{rank + 1}"] = names
             columns[f"probability_{rank + 1}"] = blank(p.probs[np.arange(len(p)), best[:, rank]], bad)
     else:
-        columns["probability"] = blank(np.nan_to_num(p.probs).max(axis=1), bad)
+        columns["probability"] = blank(getattr(p, "chances", np.nan_to_num(p.probs).max(axis=1)), bad)
         columns |= {f"p_{name}": blank(p.probs[:, i], bad) for i, name in enumerate(p.classes)}
     if p.errors:
         columns["error"] = [safe_cell(p.errors.get(i, "")) or None for i in p.ids]

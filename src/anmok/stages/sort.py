@@ -14,17 +14,20 @@ from anmok.data.sniff import HEAD, sniff
 from anmok.data.table import Table, named
 
 MAX_BYTES = 200  # of a name; file systems take 255
-UNREADABLE, NONE = "_unreadable", "_none"
+UNREADABLE, NONE, ASK = "_unreadable", "_none", "_ask"
 
 
 def sort_images(p: Predictions, table: Table, folder: Path) -> None:
-    """Copy each image of the table to folder/label/; those without an answer to `_unreadable`, without a label `_none`.
+    """Copy each image of the table to folder/label/; those without an answer to `_unreadable`, without a label `_none`,
+    those that a person should look at to `_ask`.
 
     The folder appears whole or not at all. Nothing is moved. An image whose bytes cannot be read is passed over, and
     said aloud.
     """
     images = dict(table.rows.select("id", "image").iter_rows())
-    folders = dict(zip((UNREADABLE, NONE, *p.classes), unique_names((UNREADABLE, NONE, *p.classes)), strict=True))
+    named_folders = (UNREADABLE, NONE, ASK, *p.classes)
+    folders = dict(zip(named_folders, unique_names(named_folders), strict=True))
+    folders.setdefault("ask", folders[ASK])  # what a decision answers where the model is not sure
     gone: list[str] = []
     with new_folder(folder) as new:
         for identity, name, label in zip(p.ids, names_for(p.ids, images), p.labels, strict=True):
