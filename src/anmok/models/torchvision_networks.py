@@ -24,6 +24,7 @@ def known_torchvision(name: str) -> str:
 
 
 def create_torchvision(name: str, outputs: int, channels: int, image_size: int) -> nn.Module:
+    """torchvision's network of a name, freshly initialised.  UsageError where there is none, or it does not build."""
     from torchvision import models
 
     name = known_torchvision(name)

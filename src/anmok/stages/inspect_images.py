@@ -70,7 +70,9 @@ def given(images: Any, config: DataConfig, most: int, seed: int) -> Iterator[Ite
 
     UsageError for a path where nothing is, with the nearest name.
     """
-    for position, one in enumerate(_as_list(images)):
+    from anmok.deploy.model import as_list
+
+    for position, one in enumerate([images] if isinstance(images, Table) else as_list(images)):
         if isinstance(one, Table):
             yield from some(one, most, seed)
         elif not isinstance(one, str | os.PathLike):
@@ -81,13 +83,6 @@ def given(images: Any, config: DataConfig, most: int, seed: int) -> Iterator[Ite
             yield from some(open_table(one, config), most, seed)
         else:
             yield Item(visible(os.fspath(one)), one)
-
-
-def _as_list(images: Any) -> list[Any]:
-    if isinstance(images, np.ndarray):
-        return list(images) if images.ndim == 4 else [images]
-    alone = str | bytes | bytearray | memoryview | os.PathLike | Table
-    return [images] if isinstance(images, alone) or not isinstance(images, Iterable) else list(images)
 
 
 def some(table: Table, most: int, seed: int) -> Iterator[Item]:

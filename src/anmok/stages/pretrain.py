@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from anmok.augment.accept import is_object, keep, name_for
+from anmok.augment.accept import keep, name_for
 from anmok.augment.config import AugmentConfig
 from anmok.core.config import dump_toml
 from anmok.core.errors import DataError, UsageError
-from anmok.core.events import Events
 from anmok.core.files import locked, write_atomic
 from anmok.core.optional import need
-from anmok.core.progress import say
 from anmok.data.sources import open_table
 from anmok.data.split import split_table
 from anmok.data.table import Table, split_counts
 from anmok.stages.choices import check_choices
 from anmok.stages.pretrain_settings import PretrainConfig, contrastive_default, read_pretrain, resolve_pretrain
 from anmok.stages.run import Run
-from anmok.stages.run_folder import find_images, header, is_module, new_folder, remove_unstarted
-from anmok.stages.signals import polite_stop
-from anmok.stages.track import build_trackers
+from anmok.stages.run_calls import go_on, logged, names_of, resumed_root, take_objects
+from anmok.stages.run_folder import header, new_folder, remove_unstarted
 
 
 class PretrainRun(Run):
@@ -68,26 +64,14 @@ def pretrain(
     need("torch", "train")
     from anmok.stages.pixels import check_pretrained
 
-    module = settings.pop("model") if is_module(settings.get("model")) else None
-    augment = settings.pop("augment") if is_object(settings.get("augment")) else None
+    module, augment = take_objects(settings)
     if resume is not None:
-        asked = {key: value for layer in (*layers, settings) for key, value in layer.items()}
-        root = asked.pop("data.image_root", asked.pop("image_root", None))
-        if source is not None or asked or config:
-            raise UsageError(
-                "--resume takes no data and no settings: a run goes on as it began.", code="resume",
-                remedy="Only --image-root may be said, where its images have moved.",
-            )  # fmt: skip
-        return _resume(Path(resume), module, root, augment)
+        return _resume(Path(resume), module, resumed_root(source, config, *layers, settings), augment)
     if source is None:
         raise UsageError(
             "nothing to learn from.", remedy="Give a folder, CSV, Parquet or Table, or --resume RUN.", code="source"
         )
-    if module is not None:
-        settings["model"] = f"object:{type(module).__module__}.{type(module).__qualname__}"
-    if augment is not None:
-        settings["augment"] = name_for(augment)
-    resolved, said = resolve_pretrain(*layers, settings, file=config)
+    resolved, said = resolve_pretrain(*layers, {**settings, **names_of(module, augment)}, file=config)
     check_pretrained(resolved)
     return _start(
         new_folder(out, resolved.model.name, "run folder"), source, resolved, "augment" in said, module, augment
@@ -139,26 +123,14 @@ def prepare(table: Table, config: PretrainConfig) -> Table:
 
 def _resume(folder: Path, module: Any, image_root: str | None, augment: Any) -> PretrainRun:
     run = PretrainRun(folder, module)
-    with locked(folder):
-        if run.finished and image_root is None:
-            say(f"{folder} is finished already; nothing to do.")
-            return run
-        if not (folder / "table.parquet").is_file():
-            raise DataError("the run was ended before its table was written.", where=str(folder),
-                            remedy="Pretrain anew, with another --out.", code="resume")  # fmt: skip
-        find_images(run, image_root)
-        return run if run.finished else _learn(folder, run.config, module, augment)
+    return go_on(
+        run, image_root, "Pretrain", lambda: _learn(folder, run.config, module, augment),
+        lambda: PretrainRun(folder, module),
+    )  # fmt: skip
 
 
-def _learn(folder: Path, config: PretrainConfig, module: Any, augment: Any) -> PretrainRun:
+def _learn(folder: Path, config: PretrainConfig, module: Any, augment: Any = None) -> PretrainRun:
     from anmok.stages.pretrain_learn import learn
 
-    events = Events(folder / "events.jsonl", build_trackers(list(config.track), folder, config.model_dump(mode="json")))
-    try:
-        with polite_stop() as stop:
-            began = time.monotonic()
-            learn(folder, config, module, events, stop, augment)
-            events.log("end", seconds=round(time.monotonic() - began, 3))
-    finally:
-        events.close()
+    logged(folder, config, lambda events, stop: learn(folder, config, module, events, stop, augment))
     return PretrainRun(folder, module)

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from anmok.core.config import leaves
-from anmok.core.events import read_events, redact
+from anmok.core.events import read_events
 from anmok.core.files import read_json
 from anmok.core.machine import versions
 from anmok.data.batches import Loader
@@ -21,6 +20,7 @@ from anmok.report.pretrain_page import write_pretrain_report
 from anmok.report.words import count, percent
 from anmok.stages.job import Job
 from anmok.stages.pretrain_settings import PretrainConfig
+from anmok.stages.report import settings_rows
 
 SHOWN = 8  # images
 
@@ -85,18 +85,6 @@ def headline(job: Job, history: list[dict[str, Any]], kept: int) -> list[str]:
         f"After epoch {epoch} a linear classifier on its vectors is right on {percent(scores['linear'])} of the "
         f"validation images asked, and nearest neighbours on {percent(scores['knn'])}."
     )
-    return out
-
-
-def settings_rows(config: PretrainConfig) -> dict[str, str]:
-    """The settings that are not the tree's default, as text."""
-    out: dict[str, str] = {}
-    for leaf in leaves(PretrainConfig):
-        node: Any = config
-        for part in leaf.path.split("."):
-            node = getattr(node, part)
-        if node != leaf.default:
-            out[leaf.path] = str(redact(node, leaf.path))
     return out
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from anmok.core.config import leaves
+from anmok.core.config import Config, leaves
 from anmok.core.errors import ImageError
 from anmok.core.events import read_events, redact
 from anmok.core.files import read_json
@@ -18,7 +18,6 @@ from anmok.data.table import Table, class_counts
 from anmok.report.content import Mistake, ReportContent
 from anmok.report.page import write_report
 from anmok.report.thumbnails import thumbnail
-from anmok.stages.config import TrainConfig
 from anmok.stages.run import Run
 
 WORST = 24
@@ -104,10 +103,10 @@ def model_rows(run: Run) -> dict[str, str]:
     return rows
 
 
-def settings_rows(config: TrainConfig) -> dict[str, str]:
-    """The settings that are not the default, as text."""
+def settings_rows(config: Config) -> dict[str, str]:
+    """The settings of a tree that are not its default, as text."""
     out: dict[str, str] = {}
-    for leaf in leaves(TrainConfig):
+    for leaf in leaves(type(config)):
         node: Any = config
         for part in leaf.path.split("."):
             node = getattr(node, part)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from anmok.augment.accept import is_object, keep, name_for
+from anmok.augment.accept import keep
 from anmok.core.config import dump_toml, resolve
-from anmok.core.errors import DataError, UsageError
-from anmok.core.events import Events
+from anmok.core.errors import UsageError
 from anmok.core.files import locked, write_atomic
 from anmok.core.optional import need
-from anmok.core.progress import say
 from anmok.data.sources import open_table
 from anmok.stages.choices import check_choices
 from anmok.stages.config import TrainConfig
 from anmok.stages.prepare import prepare
 from anmok.stages.run import Run
-from anmok.stages.run_folder import find_images, header, is_module, new_folder, remove_unstarted
-from anmok.stages.signals import polite_stop
-from anmok.stages.track import build_trackers
+from anmok.stages.run_calls import go_on, logged, names_of, resumed_root, take_objects
+from anmok.stages.run_folder import header, new_folder, remove_unstarted
 
 
 def train(
@@ -41,26 +37,14 @@ def train(
     need("torch", "train")
     from anmok.stages.pixels import check_pretrained
 
-    module = settings.pop("model") if is_module(settings.get("model")) else None
-    augment = settings.pop("augment") if is_object(settings.get("augment")) else None
+    module, augment = take_objects(settings)
     if resume is not None:
-        asked = {key: value for layer in (*layers, settings) for key, value in layer.items()}
-        root = asked.pop("data.image_root", asked.pop("image_root", None))
-        if source is not None or asked or config:
-            raise UsageError(
-                "--resume takes no data and no settings: a run goes on as it began.", code="resume",
-                remedy="Only --image-root may be said, where its images have moved.",
-            )  # fmt: skip
-        return _resume(Path(resume), module, root, augment)
+        return _resume(Path(resume), module, resumed_root(source, config, *layers, settings), augment)
     if source is None:
         raise UsageError(
             "nothing to train on.", remedy="Give a folder, CSV, Parquet or Table, or --resume RUN.", code="source"
         )
-    if module is not None:
-        settings["model"] = f"object:{type(module).__module__}.{type(module).__qualname__}"
-    if augment is not None:
-        settings["augment"] = name_for(augment)
-    resolved = resolve(TrainConfig, *layers, settings, file=config)
+    resolved = resolve(TrainConfig, *layers, {**settings, **names_of(module, augment)}, file=config)
     check_pretrained(resolved)
     return start(new_folder(out, resolved.model.name, "run folder"), source, resolved, module, augment)
 
@@ -80,30 +64,15 @@ def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None, 
             raise
 
 
-def _resume(folder: Path, module: Any, image_root: str | None, augment: Any = None) -> Run:
+def _resume(folder: Path, module: Any, image_root: str | None, augment: Any) -> Run:
     run = Run(folder, module)
-    with locked(folder):
-        finished = run.finished
-        if finished and image_root is None:
-            say(f"{folder} is finished already; nothing to do.")
-            return run
-        if not (folder / "table.parquet").is_file():
-            raise DataError("the run was ended before its table was written.", where=str(folder),
-                            remedy="Train anew, with another --out.", code="resume")  # fmt: skip
-        find_images(run, image_root)
-        return Run(folder, module) if finished else _learn(folder, run.config, module, augment)
+    return go_on(
+        run, image_root, "Train", lambda: _learn(folder, run.config, module, augment), lambda: Run(folder, module)
+    )
 
 
 def _learn(folder: Path, config: TrainConfig, module: Any, augment: Any = None) -> Run:
     from anmok.stages.learn import learn
 
-    listeners = build_trackers(list(config.track), folder, config.model_dump(mode="json"))
-    events = Events(folder / "events.jsonl", listeners)
-    try:
-        with polite_stop() as stop:
-            began = time.monotonic()
-            learn(folder, config, module, events, stop, augment)
-            events.log("end", seconds=round(time.monotonic() - began, 3))
-    finally:
-        events.close()
+    logged(folder, config, lambda events, stop: learn(folder, config, module, events, stop, augment))
     return Run(folder, module)
