@@ -10,27 +10,27 @@ from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensErro
 
 from anmok.core.errors import AnmokError, nearest
 
-COMMANDS = {
-    "audit": "Look at every image: what is there, what is wrong with it.",
-    "preview": "See what a preparation and an augmentation do to some of the images.",
-    "split": "Divide images into train, val and test, or folds.",
-    "train": "Train a classifier: images in, a run folder with model and report out.",
-    "pretrain": "Learn from images without labels: an encoder to start trainings from.",
-    "compare": "Train and measure several models on the same split, each for the same time.",
-    "models": "List networks: family, size, cost, weights and their licence.",
-    "tune": "Search for the augmentation that suits the data, within a fixed time.",
-    "evaluate": "Evaluate a run on its own, untouched test split; or compare several.",
-    "decide": "Turn what mistakes cost into a decision, written into the model.",
-    "ensemble": "Make one run of several.",
-    "crossval": "A run for each fold, out-of-fold predictions, one ensemble.",
-    "runs": "List the runs there are, with their scores.",
-    "diff": "What differs between two runs: configuration, data and scores.",
-    "inspect": "See what a model looks at and how it represents the data.",
-    "predict": "Predict images with a run or a model folder.",
-    "bench": "Measure on this machine: how fast training gets its data.",
-    "demo": "The whole job on real handwritten digits.",
-    "doctor": "What this machine has: device, threads, precisions, versions, caches.",
-    "convert": "Turn pickled weights that you trust into .safetensors.",
+COMMANDS = {  # name: (its module in commands/, what it is for)
+    "audit": ("data", "Look at every image: what is there, what is wrong with it."),
+    "preview": ("data", "See what a preparation and an augmentation do to some of the images."),
+    "split": ("data", "Divide images into train, val and test, or folds."),
+    "train": ("learn", "Train a classifier: images in, a run folder with model and report out."),
+    "pretrain": ("learn", "Learn from images without labels: an encoder to start trainings from."),
+    "compare": ("learn", "Train and measure several models on the same split, each for the same time."),
+    "models": ("learn", "List networks: family, size, cost, weights and their licence."),
+    "tune": ("learn", "Search for the augmentation that suits the data, within a fixed time."),
+    "evaluate": ("judge", "Evaluate a run on its own, untouched test split; or compare several."),
+    "decide": ("judge", "Turn what mistakes cost into a decision, written into the model."),
+    "ensemble": ("judge", "Make one run of several."),
+    "crossval": ("judge", "A run for each fold, out-of-fold predictions, one ensemble."),
+    "runs": ("judge", "List the runs there are, with their scores."),
+    "diff": ("judge", "What differs between two runs: configuration, data and scores."),
+    "inspect": ("judge", "See what a model looks at and how it represents the data."),
+    "predict": ("use", "Predict images with a run or a model folder."),
+    "bench": ("data", "Measure on this machine: how fast training gets its data."),
+    "demo": ("learn", "The whole job on real handwritten digits."),
+    "doctor": ("use", "What this machine has: device, threads, precisions, versions, caches."),
+    "convert": ("learn", "Turn pickled weights that you trust into .safetensors."),
 }
 
 
@@ -45,8 +45,8 @@ app = App(
     name="anmok", help="Image classification from end to end: look, prepare, learn, judge, use.", version=version,
     help_format="plaintext",
 )  # fmt: skip
-for number, (name, text) in enumerate(COMMANDS.items()):
-    app.command(f"anmok.commands:{name}", name=name, help=text, sort_key=number)
+for number, (name, (module, text)) in enumerate(COMMANDS.items()):
+    app.command(f"anmok.commands.{module}:{name}", name=name, help=text, sort_key=number)
 
 
 def explain(error: CycloptsError) -> str:

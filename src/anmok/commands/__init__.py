@@ -1,0 +1,1 @@
+"""The commands: thin functions over the stages, a module for each part of the work."""

@@ -1,0 +1,103 @@
+"""The commands that learn."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from anmok.commands.options import File, Out, Source, with_tree
+from anmok.stages.compare_settings import CompareTree
+from anmok.stages.config import TrainConfig
+from anmok.stages.pretrain_settings import PretrainConfig
+from anmok.stages.tune_settings import TuneTree
+
+
+@with_tree(TrainConfig)
+def train(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this run instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Train a classifier: data in, a run folder with model, predictions and report out."""
+    from anmok.stages.train import train as stage
+
+    run = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(f"{run.path}/report.html")
+    print(f"next: anmok evaluate {run.path}")
+
+
+@with_tree(PretrainConfig)
+def pretrain(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this run instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Learn from images alone: a run whose encoder other trainings start from."""
+    from anmok.stages.pretrain import pretrain as stage
+
+    run = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(f"{run.path}/report.html")
+    print(f"next: anmok train DATA --model {run.config.model.name} --weights {run.path}")
+
+
+@with_tree(CompareTree)
+def compare(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this comparison instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Which model, for these data, on this machine: same split, same time, measured."""
+    from anmok.stages.compare import compare as stage
+
+    found = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(found)
+    print(f"{found.path}/report.html")
+
+
+def models(
+    pattern: Annotated[str, Parameter(help="A name; * and ? stand for anything.")] = "*", /, *,
+    everything: Annotated[bool, Parameter(name="--all", help="Every match, not the first 40.", negative="")] = False,
+) -> None:  # fmt: skip
+    """List the networks a pattern means: family, parameters, GMACs, input size, weights and licence, cached or not."""
+    from anmok.stages.models import models as stage
+
+    print(stage(pattern, everything))
+
+
+@with_tree(TuneTree)
+def tune(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this search instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """Search for the augmentation that suits the data, by successive halving within a fixed time."""
+    from anmok.stages.tune import tune as stage
+
+    found = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(found)
+    print(f"{found.path}/halving.png")
+    print(f"next: anmok train {'DATA' if source is None else source} --config {found.path}/best.toml")
+
+
+def demo(
+    *, out: Annotated[Path, Parameter(name="--out", help="The run folder; replaced each time.")] = Path("runs/demo")
+) -> None:
+    """The whole job on real handwritten digits: audit, split, train, evaluate, predict, report."""
+    from anmok.stages.demo import demo as stage
+
+    stage(out)
+
+
+def convert(
+    file: Path, /, *,
+    out: Annotated[
+        Path | None, Parameter(name="--out", help="The .safetensors file to write; default: beside the file.")
+    ] = None,
+    trust: Annotated[bool, Parameter(help="Read the pickle, in a process of its own.", negative="")] = False,
+) -> None:  # fmt: skip
+    """Turn pickled weights (.pth, .pt, .bin) from a source you trust into .safetensors."""
+    from anmok.deploy.convert import convert as stage
+
+    print(stage(file, out, trust))
