@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,9 @@ settings.load_profile("anmok")
 
 os.environ.setdefault("ANMOK_QUIET", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# pixels, plans and vectors that tests keep do not outlive them, nor are those of the user found
+_CACHE = tempfile.TemporaryDirectory(prefix="anmok-tests-")
+os.environ["ANMOK_CACHE"] = _CACHE.name
 
 
 @pytest.fixture(scope="session")

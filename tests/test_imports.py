@@ -24,7 +24,10 @@ MAY: dict[str, set[str]] = {
     "evaluate": {"core"},
     "nshot": {"core", "models", "evaluate"},
     "expand": {"core", "data"},
-    "deploy": {"core", "models", "data.decode", "augment.preprocess", "evaluate.calibrate"},
+    "deploy": {
+        "core", "models", "data.decode", "augment.preprocess", "augment.tta", "engine.predict", "evaluate.answers",
+        "evaluate.calibrate", "evaluate.decision",
+    },
     "report": {"core"},
     "scale": {"core"},
     "stages": {

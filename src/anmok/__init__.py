@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 __all__ = [
-    "Predictions", "Run", "Table", "audit", "bench_data", "color", "compare", "crossval", "decide", "diff", "ensemble",
-    "evaluate", "inspect", "load", "open", "paired", "pretrain", "preview", "runs", "split", "train", "tune",
+    "Predictions", "Run", "Table", "add_class", "ask", "audit", "auto", "bench_data", "bench_model", "color",
+    "compare", "crossval", "decide", "describe", "diff", "ensemble", "evaluate", "export", "fewshot", "generate",
+    "inspect", "load", "open", "paired", "pretrain", "preview", "pseudo", "runs", "search", "split", "train", "tune",
+    "zeroshot",
 ]  # fmt: skip
 
 # Public names and where they live; nothing heavy is imported before it is used.
@@ -24,22 +26,33 @@ _HOME = {
     "Predictions": "anmok.core.types:Predictions",
     "Run": "anmok.stages.run:Run",
     "Table": "anmok.data.table:Table",
+    "add_class": "anmok.stages.fewshot_add:add_class",
+    "ask": "anmok.stages.ask:ask",
+    "auto": "anmok.stages.auto:auto",
     "bench_data": "anmok.stages.bench_data:bench_data",
+    "bench_model": "anmok.stages.bench_model:bench_model",
     "compare": "anmok.stages.compare:compare",
     "crossval": "anmok.stages.crossval:crossval",
     "decide": "anmok.stages.decide:decide",
+    "describe": "anmok.stages.describe:describe",
     "diff": "anmok.stages.diff:diff",
     "ensemble": "anmok.stages.ensemble:ensemble",
+    "export": "anmok.stages.export:export",
+    "fewshot": "anmok.stages.fewshot:fewshot",
+    "generate": "anmok.stages.generate:generate",
     "inspect": "anmok.stages.inspect:inspect",
     "load": "anmok.stages.load:load",
     "open": "anmok.stages.open:open_",
     "paired": "anmok.stages.paired:paired",
     "pretrain": "anmok.stages.pretrain:pretrain",
     "preview": "anmok.stages.preview:preview",
+    "pseudo": "anmok.stages.pseudo:pseudo",
     "runs": "anmok.stages.runs:runs",
+    "search": "anmok.stages.search:search",
     "split": "anmok.stages.split:split",
     "train": "anmok.stages.train:train",
     "tune": "anmok.stages.tune:tune",
+    "zeroshot": "anmok.stages.zeroshot:zeroshot",
 }
 # Verbs that share their name with a room: the room's module can be called.
 _VERBS = {"audit": "anmok.stages.audit:audit", "evaluate": "anmok.stages.evaluate:evaluate"}
@@ -76,20 +89,31 @@ if TYPE_CHECKING:
     from anmok.augment import color
     from anmok.core.types import Predictions
     from anmok.data.table import Table
+    from anmok.stages.ask import ask
+    from anmok.stages.auto import auto
     from anmok.stages.bench_data import bench_data
+    from anmok.stages.bench_model import bench_model
     from anmok.stages.compare import compare
     from anmok.stages.crossval import crossval
     from anmok.stages.decide import decide
+    from anmok.stages.describe import describe
     from anmok.stages.diff import diff
     from anmok.stages.ensemble import ensemble
+    from anmok.stages.export import export
+    from anmok.stages.fewshot import fewshot
+    from anmok.stages.fewshot_add import add_class
+    from anmok.stages.generate import generate
     from anmok.stages.inspect import inspect
     from anmok.stages.load import load
     from anmok.stages.open import open_ as open
     from anmok.stages.paired import paired
     from anmok.stages.pretrain import pretrain
     from anmok.stages.preview import preview
+    from anmok.stages.pseudo import pseudo
     from anmok.stages.run import Run
     from anmok.stages.runs import runs
+    from anmok.stages.search import search
     from anmok.stages.split import split
     from anmok.stages.train import train
     from anmok.stages.tune import tune
+    from anmok.stages.zeroshot import zeroshot

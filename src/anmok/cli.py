@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from cyclopts import App, CycloptsError, UnknownOptionError, UnusedCliTokensError
 
@@ -18,6 +19,7 @@ COMMANDS = {  # name: (its module in commands/, what it is for)
     "pretrain": ("learn", "Learn from images without labels: an encoder to start trainings from."),
     "compare": ("learn", "Train and measure several models on the same split, each for the same time."),
     "models": ("learn", "List networks: family, size, cost, weights and their licence."),
+    "auto": ("learn", "The best model for the time: audit, split, candidates, ensemble, decision, report."),
     "tune": ("learn", "Search for the augmentation that suits the data, within a fixed time."),
     "evaluate": ("judge", "Evaluate a run on its own, untouched test split; or compare several."),
     "decide": ("judge", "Turn what mistakes cost into a decision, written into the model."),
@@ -26,12 +28,23 @@ COMMANDS = {  # name: (its module in commands/, what it is for)
     "runs": ("judge", "List the runs there are, with their scores."),
     "diff": ("judge", "What differs between two runs: configuration, data and scores."),
     "inspect": ("judge", "See what a model looks at and how it represents the data."),
+    "pseudo": ("expand", "Label images by a run's own sure predictions: a new table to train on."),
+    "generate": ("expand", "Make images of a class with a diffusion model; those that pass a judge, to train on."),
+    "fewshot": ("answer", "Tell classes apart from one or a few images of each; teach a model a new class."),
+    "zeroshot": ("answer", "Tell images apart by the names of the classes alone, without a training."),
+    "search": ("answer", "Find images by a text or by an image, or texts by an image."),
+    "ask": ("answer", "Ask a question about an image, or about each of many."),
+    "describe": ("answer", "Caption an image, or each of many: pairs to train on."),
     "predict": ("use", "Predict images with a run or a model folder."),
-    "bench": ("data", "Measure on this machine: how fast training gets its data."),
+    "export": ("use", "Write a model folder with an ONNX graph, and find the fastest runtime here."),
+    "bench": ("data", "Measure on this machine: how fast data and models are."),
     "demo": ("learn", "The whole job on real handwritten digits."),
     "doctor": ("use", "What this machine has: device, threads, precisions, versions, caches."),
     "convert": ("learn", "Turn pickled weights that you trust into .safetensors."),
 }
+
+
+RANKED = ("train",)  # what torchrun may start
 
 
 def version() -> str:
@@ -65,8 +78,20 @@ def explain(error: CycloptsError) -> str:
     return str(error)
 
 
+def as_one_of_several(arguments: Sequence[str]) -> None:
+    """Under torchrun: the first process prints; verbs that several would only repeat end here, with exit code 2."""
+    if os.environ.get("RANK", "0") != "0":
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+    verb = next((a for a in arguments if not a.startswith("-")), "train")
+    if verb in COMMANDS and verb not in RANKED:
+        print(f"error [ranks] anmok {verb} runs in one process. Start it without torchrun.", file=sys.stderr)
+        raise SystemExit(2)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every error of ours is one line on standard error and its exit code."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        as_one_of_several(sys.argv[1:] if arguments is None else arguments)
     try:
         app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
     except AnmokError as error:

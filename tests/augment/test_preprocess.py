@@ -325,3 +325,16 @@ def test_settings_by_their_short_and_their_long_names() -> None:
 def test_bad_settings(settings: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         resolve(TrainConfig, settings)
+
+
+def test_bicubic_is_pillows_and_travels(tmp_path: Path) -> None:
+    from PIL import Image
+
+    image = np.random.default_rng(0).integers(0, 256, (45, 70, 3), dtype=np.uint8)
+    pre = Preprocess(32, resample="bicubic")
+    wanted = np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BICUBIC))
+    np.testing.assert_array_equal(pre.apply(image), wanted)
+    assert pre.to_dict()["resize"] == "pillow-bicubic-antialias"
+    assert Preprocess.from_dict(pre.to_dict()) == pre != Preprocess(32)
+    with pytest.raises(DataError):
+        Preprocess.from_dict(pre.to_dict() | {"resize": ["lanczos"]})

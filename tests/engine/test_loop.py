@@ -265,7 +265,7 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape: tuple[int,
 def test_the_plan_takes_the_fastest_form_that_stays_true() -> None:
     ticks = itertools.count()
     batch = next(Fixed().epoch(0, 0))
-    before = torch.get_rng_state()
+    module, before = learner(), torch.get_rng_state()
     pace = {False: 1.0, True: 0.5}
 
     class Clock:
@@ -280,7 +280,7 @@ def test_the_plan_takes_the_fastest_form_that_stays_true() -> None:
                 self.now += pace[form == 2]
             return self.now
 
-    plan = choose(learner(), batch, CPU, RuntimeConfig(), {}, clock=Clock())
+    plan = choose(module, batch, CPU, RuntimeConfig(), {}, clock=Clock())
     assert (plan.dtype, plan.channels_last) == ("bf16", False)
     assert torch.equal(before, torch.get_rng_state())
     assert next(ticks) == 0

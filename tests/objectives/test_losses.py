@@ -145,3 +145,40 @@ def test_every_name_builds_and_has_a_gradient(name: str) -> None:
     loss(logits, TARGETS).backward()
     assert logits.grad is not None
     assert logits.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+def test_asymmetric_by_the_paper(unknown: bool) -> None:
+    rng = torch.Generator().manual_seed(0)
+    logits = torch.randn(6, 4, generator=rng, dtype=torch.float64) * 3
+    targets = (torch.rand(6, 4, generator=rng) < 0.4).float()
+    if unknown:
+        targets[0, 1] = targets[3, 3] = math.nan
+    total, count = 0.0, 0
+    for z, y in zip(logits.flatten().tolist(), targets.flatten().tolist(), strict=True):
+        if math.isnan(y):
+            continue
+        p = 1 / (1 + math.exp(-z))
+        q = max(p - 0.05, 0)
+        total -= (1 - p) ** 1 * math.log(p) if y else q**4 * math.log(1 - q)
+        count += 1
+    got = losses.asymmetric(logits, targets, gamma_positive=1, gamma_negative=4, margin=0.05).item()
+    assert got == pytest.approx(total / count, rel=1e-5)
+
+
+def test_asymmetric_without_focus_is_bce() -> None:
+    logits = torch.tensor([[0.3, -40.0], [-1.2, 40.0]], requires_grad=True)
+    targets = torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    mine = losses.asymmetric(logits, targets, gamma_positive=0, gamma_negative=0, margin=0)
+    assert mine.item() == pytest.approx(losses.bce_with_logits(logits, targets).item(), rel=1e-6)
+    mine.backward()
+    assert torch.isfinite(logits.grad).all()  # type: ignore[arg-type]
+    easy = losses.asymmetric(torch.tensor([[-4.0]]), torch.tensor([[0.0]]))  # p = 0.018, below the margin
+    assert easy.item() == 0
+
+
+def test_asymmetric_is_for_sigmoids() -> None:
+    assert losses.build_loss(LossConfig(name="asymmetric"), "multilabel", [1, 2], 2)
+    assert losses.build_loss(LossConfig(name="asymmetric"), "binary", [1, 2], 1)
+    with pytest.raises(UsageError, match="asymmetric needs outputs that are sigmoids"):
+        losses.build_loss(LossConfig(name="asymmetric"), "multiclass", [1, 2, 3], 3)

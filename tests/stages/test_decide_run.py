@@ -15,9 +15,9 @@ from anmok.core.errors import DataError, UsageError
 from anmok.core.files import read_json, verify_manifest
 from anmok.core.types import Predictions
 from anmok.deploy.bundle import load_model
+from anmok.evaluate.answers import ASK, answered
 from anmok.evaluate.decision import Decision
 from anmok.stages.decide import decide
-from anmok.stages.decide_apply import ASK, answered
 from anmok.stages.evaluate import evaluate
 from anmok.stages.run import Run
 
@@ -167,8 +167,11 @@ def test_promises_say_what_is_missing(run: Run) -> None:
     text = repr(decide(run, at_least="precision=0.99", positive="digit-1"))
     assert "Nothing can be promised for digit-1" in text
     assert "No alarm for digit-1 is raised." in text
+    assert "could have been drawn" not in text
     easy = decide(run, at_least={"recall": 0.2}, positive="digit-1")
     assert "Promised for digit-1: recall at least 0.2" in repr(easy)
+    assert "of all validation sets that could have been drawn" in repr(easy)
+    assert "not the chance that this very promise is broken" in (run.path / "model" / "README.md").read_text()
     assert easy.outcomes["val"]["labels"]["digit-1"]["recall"]["value"] >= 0.2
 
 
@@ -218,7 +221,7 @@ def test_labels_follow_the_decision() -> None:
     assert found.chances is not None
     np.testing.assert_allclose(found.chances, [0.9, 0.6, 0.5, 0.8, 0.95, 0.0], atol=1e-6)
     assert found.errors == p.errors
-    assert "ask" in repr(found)
+    assert "b: ask (0.600)" in repr(found)
 
 
 def test_labels_stay_where_nobody_has_decided() -> None:

@@ -68,7 +68,7 @@ def test_killed_anywhere_and_resumed_is_bit_identical(digits: Path, tmp_path: Pa
         process = start(tmp_path, "--resume", "killed")
     assert process.wait(300) == 0
     assert any(killed_at)
-    drop = ("seconds", "t", "images_per_s", "wait_share")
+    drop = ("seconds", "t", "images_per_s", "wait_share", "account")
     stories = [
         [{k: v for k, v in h.items() if k not in drop} for h in Run(tmp_path / n).history] for n in ("whole", "killed")
     ]

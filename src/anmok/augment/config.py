@@ -65,6 +65,9 @@ class AugmentConfig(Config):
         "a policy's .toml, Albumentations' .json.",
     )
     hflip: float | None = Field(None, ge=0, le=1, description="Probability of a left-right flip.")
+    flip: Literal["random", "alternating"] | None = Field(
+        None, description="Left-right flips by chance in every epoch, or of every image in every other epoch."
+    )
     vflip: float | None = Field(None, ge=0, le=1, description="Probability of an up-down flip.")
     scale: tuple[float, float] | None = Field(None, description="Random-resized-crop: range of the area's share.")
     ratio: tuple[float, float] | None = Field(None, description="Random-resized-crop: range of width / height.")

@@ -15,6 +15,7 @@ from anmok.augment.steps import Step
 from anmok.core.errors import UsageError
 
 _VIEW = 0x9E3779B9  # epochs lie closer together than the views of one epoch
+_ALL = 1 << 62  # in the place of an epoch, of what is drawn once for all of them
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,12 @@ class Policy:
         keys = row_keys(ids, epoch + _VIEW * view, seed)
         u = spread(keys, max(1, sum(step.columns for step in self.steps)))
         drawn, start = [s.Drawn(np.zeros((len(ids), 0), np.int8), np.zeros((len(ids), 0, s.VALUES), np.float32))], 0
+        if any(step.alternating for step in self.steps):
+            once = spread(row_keys(ids, _ALL + _VIEW * view, seed), u.shape[1])
+            once = np.nextafter(1.0, 0.0) - once if epoch % 2 else once
         for step in self.steps:
-            drawn.append(step.draw(u[:, start : start + step.columns]))
+            part = (once if step.alternating else u)[:, start : start + step.columns]
+            drawn.append(step.draw(part))
             start += step.columns
         return Params(*s.joined(drawn)[:2], keys, s.joined(drawn).chains, self.border, self.fill, size=self.size)
 
@@ -87,16 +92,17 @@ def ranges(
     ratio: tuple[float, float] | None = None, relative: bool = True, rotate: float = 0.0, shear: float = 0.0,
     translate: float = 0.0, perspective: float = 0.0, brightness: float = 0.0, contrast: float = 0.0,
     saturation: float = 0.0, hue: float = 0.0, blur: float = 0.0, noise: float = 0.0, elastic: float = 0.0,
-    erase: float = 0.0, inner: Sequence[Step] = (), **rest: Any,
+    erase: float = 0.0, flip: str = "random", inner: Sequence[Step] = (), **rest: Any,
 ) -> Policy:  # fmt: skip
     """A policy of quantities in the usual order: crop, flips, geometry, `inner`, colour, blur, noise, erasing.
 
     relative: `ratio` multiplies the image's own aspect, as fits a model that sees images squashed to a square;
     otherwise it is the crop's width / height in pixels, as torchvision's RandomResizedCrop has it. blur, noise,
-    elastic, perspective: the probability of each. rest: border, fill, mixup, cutmix, mix of Policy.
+    elastic, perspective: the probability of each. flip: `alternating` mirrors left to right in every other epoch,
+    see `steps.flip`, whatever hflip is. rest: border, fill, mixup, cutmix, mix of Policy.
     """
     steps = [
-        *([s.flip(hflip)] if hflip else []),
+        *([s.flip(alternating=True)] if flip == "alternating" else [s.flip(hflip)] if hflip else []),
         *([s.flip(vflip, vertical=True)] if vflip else []),
         *([s.perspective(0.3, perspective)] if perspective else []),
         *([s.translate(translate)] if translate else []),

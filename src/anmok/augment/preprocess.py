@@ -29,7 +29,7 @@ from anmok.augment.statistics import SIGMAS, usual_statistics
 from anmok.core.errors import DataError, UsageError, did_you_mean
 from anmok.core.pixels import luma
 
-FILTER = "pillow-bilinear-antialias"
+FILTERS = {"bilinear": "pillow-bilinear-antialias", "bicubic": "pillow-bicubic-antialias"}
 VERSION = 2  # 1 knew no step but the resize
 WHOLE = 4  # times the square that a resized image may cover before only its centre is resized
 MARGIN = 1.3  # times the square's side: the working size, at which a picture may still be turned and cropped
@@ -39,9 +39,10 @@ MARGIN = 1.3  # times the square's side: the working size, at which a picture ma
 class Preprocess:
     """Equalise, resize to image_size × image_size, convert, normalise: see the module.
 
-    The resize is Pillow's antialiased bilinear filter. fit: `squash` ignores the aspect; `crop` resizes the short side
-    to image_size / crop_pct and keeps the centre, as timm does; `letterbox` resizes the long side and pads with
-    `background`. mean, std: of uint8 pixels / 255, one a channel; where none is given, those of `usual_statistics`.
+    The resize is Pillow's antialiased bilinear filter, or where `resample` says so its bicubic one, which CLIP has
+    seen. fit: `squash` ignores the aspect; `crop` resizes the short side to image_size / crop_pct and keeps the
+    centre, as timm does; `letterbox` resizes the long side and pads with `background`. mean, std: of uint8 pixels
+    / 255, one a channel; where none is given, those of `usual_statistics`.
     equalize: `none`, `global` (every channel), `luminance`, or `clahe` with clip_limit and tiles × tiles tiles.
     colorspace: what the three channels are. normalize: `standard` (mean and std alone), or before them `minmax` (the
     image's values stretched to 0 to 255) or `zscore` (its mean to 127.5, its std to 255/8); `none`, mean 0 and std 1.
@@ -61,6 +62,7 @@ class Preprocess:
     tiles: int = 8
     colorspace: Colorspace = "rgb"
     normalize: Normalize = "standard"
+    resample: Literal["bilinear", "bicubic"] = "bilinear"
 
     def __post_init__(self) -> None:
         for name, known in _CHOICES.items():
@@ -126,30 +128,32 @@ class Preprocess:
 
     def square(self, image: np.ndarray, side: int | None = None) -> np.ndarray:
         """uint8[H, W, C] to uint8[side, side, C] by the fit; side: by default image_size."""
-        size = side or self.image_size
+        size, by = side or self.image_size, self.resample
         height, width = image.shape[:2]
         if self.fit == "squash":
-            return resize(image, size, size)
+            return resize(image, size, size, resample=by)
         if self.fit == "crop":
             short = math.floor(size / self.crop_pct)
             if width <= height:
                 new_width, new_height = short, int(short * height / width)
             else:
                 new_width, new_height = int(short * width / height), short
-            left, top = round((new_width - size) / 2), round((new_height - size) / 2)
+            cut = math.floor if by == "bicubic" else round  # half a pixel too much: as transformers cuts, and as timm
+            left, top = cut((new_width - size) / 2), cut((new_height - size) / 2)
             if new_width * new_height <= WHOLE * size * size:
-                whole = resize(image, new_width, new_height)
+                whole = resize(image, new_width, new_height, resample=by)
                 return np.ascontiguousarray(whole[top : top + size, left : left + size])
             # A long strip would grow without bound: only its centre is resized (equal but for rounding, ± 1).
             sx, sy = width / new_width, height / new_height
-            return resize(image, size, size, box=(left * sx, top * sy, (left + size) * sx, (top + size) * sy))
+            box = (left * sx, top * sy, (left + size) * sx, (top + size) * sy)
+            return resize(image, size, size, box=box, resample=by)
         scale = size / max(height, width)
         new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
         color = self.background if self.depth == 3 else (luma(self.background),)
         out = np.empty((size, size, image.shape[2]), np.uint8)
         out[:] = np.array(color, np.uint8)
         top, left = (size - new_height) // 2, (size - new_width) // 2
-        out[top : top + new_height, left : left + new_width] = resize(image, new_width, new_height)
+        out[top : top + new_height, left : left + new_width] = resize(image, new_width, new_height, resample=by)
         return out
 
     def finish(self, images: np.ndarray) -> np.ndarray:
@@ -182,17 +186,19 @@ class Preprocess:
         """Plain values, for preprocess.json."""
         return {
             "version": VERSION,
-            "resize": FILTER,
-            **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()},
+            "resize": FILTERS[self.resample],
+            **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items() if k != "resample"},
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Preprocess:
         """Back from `to_dict` of this release or of version 1; DataError for a version or form that is not known."""
+        named = {v: k for k, v in FILTERS.items()}
         own = {k: v for k, v in values.items() if k not in ("version", "resize")}
         kept: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in own.items()}
+        kept["resample"] = named.get(str(values.get("resize")))
         try:
-            if values.get("version") not in (1, VERSION) or values.get("resize") != FILTER:
+            if values.get("version") not in (1, VERSION) or kept["resample"] is None:
                 raise TypeError(f"version {values.get('version')!r}, resize {values.get('resize')!r}")
             return cls(**kept)
         except (TypeError, UsageError) as error:
@@ -202,7 +208,7 @@ class Preprocess:
 SHOWN = {"lab": "Lab", "luv": "Luv", "ycrcb": "YCrCb", "ycbcr": "YCbCr"}  # where upper case is not the usual form
 _CHOICES: dict[str, tuple[str, ...]] = {
     "channels": ("rgb", "gray"), "fit": get_args(Fit), "equalize": get_args(Equalize),
-    "colorspace": get_args(Colorspace), "normalize": get_args(Normalize),
+    "colorspace": get_args(Colorspace), "normalize": get_args(Normalize), "resample": tuple(FILTERS),
 }  # fmt: skip
 
 
@@ -222,14 +228,16 @@ def build_preprocess(
 
 
 def resize(
-    image: np.ndarray, width: int, height: int, box: tuple[float, float, float, float] | None = None
-) -> np.ndarray:
-    """Pillow's antialiased bilinear resize of uint8[H, W, C], or of its `box` (left, top, right, bottom)."""
+    image: np.ndarray, width: int, height: int, box: tuple[float, float, float, float] | None = None,
+    resample: str = "bilinear",
+) -> np.ndarray:  # fmt: skip
+    """Pillow's antialiased resize, bilinear or bicubic, of uint8[H, W, C] or its `box` (left, top, right, bottom)."""
     from PIL import Image
 
     if image.shape[:2] == (height, width) and box is None:
         return image
     gray = image.shape[2] == 1
     source = Image.fromarray(image[:, :, 0] if gray else image)
-    out = np.asarray(source.resize((width, height), Image.Resampling.BILINEAR, box=box))
+    how = Image.Resampling.BICUBIC if resample == "bicubic" else Image.Resampling.BILINEAR
+    out = np.asarray(source.resize((width, height), how, box=box))
     return out[:, :, None] if gray else out

@@ -25,7 +25,8 @@ class Step:
     """draw(u float64[N, columns] in [0, 1)) -> Drawn.  ops: what it may draw; name: what a reader calls it.
 
     colored: whether the step makes no sense without colour, so that one-channel images are refused. settings: the
-    arguments of its constructor, in order; built_by: that constructor's name where it is not the step's.
+    arguments of its constructor, in order; built_by: that constructor's name where it is not the step's. alternating:
+    its column is drawn once for an image, u in the even epochs and 1 - u in the odd ones.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Step:
     colored: bool = False
     settings: tuple[object, ...] = ()
     built_by: str = ""
+    alternating: bool = False
 
 
 def slot(op: Op, *numbers: np.ndarray | float, where: np.ndarray | bool = True, n: int = 0) -> Drawn:
@@ -73,12 +75,21 @@ def crop(
     return Step("crop", 4, draw, (Op.CROP,), settings=(size, scale, ratio, relative))
 
 
-def flip(p: float = 0.5, vertical: bool = False) -> Step:
-    """Mirrored left to right (or upside down) with probability p."""
+def flip(p: float = 0.5, vertical: bool = False, alternating: bool = False) -> Step:
+    """Mirrored left to right (or upside down) with probability p.
+
+    alternating: whether an image is mirrored in the first epoch is drawn, and it is in every other epoch from then on:
+    two epochs in a row never see the same side (Jordan 2024, arXiv:2404.00498, section 3.6). p must be 0.5 then.
+    """
     _share("p", p)
+    if alternating and p != 0.5:
+        raise UsageError(f"an alternating flip mirrors every other epoch: p must be 0.5, found {p:g}.", code="setting")
     op = Op.VFLIP if vertical else Op.HFLIP
     name = "vflip" if vertical else "flip"
-    return Step(name, 1, lambda u: slot(op, where=u[:, 0] < p), (op,), settings=(p, vertical), built_by="flip")
+    return Step(
+        name, 1, lambda u: slot(op, where=u[:, 0] < p), (op,), settings=(p, vertical, alternating), built_by="flip",
+        alternating=alternating,
+    )  # fmt: skip
 
 
 def rotate(degrees: float, p: float = 1.0) -> Step:

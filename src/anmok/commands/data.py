@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from anmok.commands.options import File, Out, with_tree
+from anmok.commands.options import Batches, File, Images, Out, numbers, with_tree
 from anmok.stages.bench_data_settings import BenchDataTree
 from anmok.stages.config import AuditTree, SourceConfig
 from anmok.stages.preview_settings import PreviewTree
@@ -60,7 +60,9 @@ def split(
     folds: Annotated[int | None, Parameter(help="Folds over all that is not test.")] = None,
     seed: Annotated[int | None, Parameter(help="Seed of the draw.")] = None,
     audit: Annotated[Path | None, Parameter(help="An audit of the source, whose decisions are carried out.")] = None,
-    drop: Annotated[str | None, Parameter(help="Kinds of findings to drop, as in unreadable,exact-duplicate.")] = None,
+    drop: Annotated[
+        str | None, Parameter(help="Kinds of findings to drop, as in unreadable,exact-duplicate; or pseudo,generated.")
+    ] = None,
     config: File = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Divide images into train, val and test (or folds): stratified, identical files kept together."""
@@ -88,4 +90,25 @@ def bench_data(
     from anmok.stages.bench_data import bench_data as stage
 
     speed = stage(source, config=config, layers=(settings,))
+    print(dumps(speed.to_dict(), indent=2) if json else speed)
+
+
+@bench.command(name="model", help="How fast each runtime here runs a model, and whether it answers the same.")
+def bench_model(
+    model: str, /, *, images: Images = None, batch: Batches = "1,32", threads: int | None = None,
+    int8: Annotated[bool, Parameter(help="Measure int8 too.")] = True,
+    image_size: Annotated[int | None, Parameter(help="Of a network by its name.")] = None,
+    limit: Annotated[int, Parameter(help="Images on which answers are compared.")] = 400,
+    seconds: Annotated[float, Parameter(help="Of each of five turns of every runtime.")] = 0.4,
+    json: Annotated[bool, Parameter(name="--json", help="Print one JSON object instead.", negative="")] = False,
+) -> None:  # fmt: skip
+    """Time torch, ONNX Runtime and OpenVINO on a run, a model folder or a network's name."""
+    from json import dumps
+
+    from anmok.stages.bench_model import bench_model as stage
+
+    speed = stage(
+        model, images=images, batches=numbers(batch, "--batch"), threads=threads, int8=int8, image_size=image_size,
+        limit=limit, seconds=seconds,
+    )  # fmt: skip
     print(dumps(speed.to_dict(), indent=2) if json else speed)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from anmok.commands.options import File, Out, Source, with_tree
+from anmok.commands.options import File, Out, Source, Tta, TtaSeed, TtaWeights, with_tree
 from anmok.stages.config import TrainConfig
 from anmok.stages.inspect_settings import InspectTree
 
@@ -16,6 +16,11 @@ def evaluate(
     runs: Annotated[list[Path], Parameter(help="A run, or a .parquet or .csv of predictions; two are compared.")], /, *,
     split: Annotated[str | None, Parameter(help="train, val or test (default); looks at test are counted.")] = None,
     out: Annotated[Path | None, Parameter(help="Where to write the report instead of into the run.")] = None,
+    slices: Annotated[
+        str | None, Parameter(help="Columns to score by, camera,folder,size,duplicates; default: what divides them.")
+    ] = None,
+    language: Annotated[str | None, Parameter(help="Of the report: en or ko; default: LANG's, else en.")] = None,
+    tta: Tta = None, tta_weights: TtaWeights = "uniform", tta_seed: TtaSeed = 0,
 ) -> None:  # fmt: skip
     """Evaluate a run on its own test split, with intervals, baselines and a report; or compare two or more."""
     if len(runs) > 1:
@@ -24,13 +29,26 @@ def evaluate(
 
         if out is not None:
             raise UsageError("a comparison is printed, not written.", where="--out", code="out")
+        if tta is not None:
+            raise UsageError("views are for one run at a time.", where="--tta", code="setting")
+        if slices is not None:
+            raise UsageError("slices are of one run at a time.", where="--slices", code="setting")
         print(paired(runs, split=split))
         return
     from anmok.stages.evaluate import evaluate as stage
     from anmok.stages.report import show
 
     (run,), split = runs, split or "test"
-    show(stage(run, split=split, out=out))
+    if tta is not None or tta_weights != "uniform":
+        from anmok.core.errors import UsageError
+        from anmok.stages.tta_evaluate import evaluate_views
+
+        if slices is not None:
+            raise UsageError("an evaluation with views has no slices.", where="--slices", code="setting")
+        found = evaluate_views(run, tta, split=split, tta_weights=tta_weights, tta_seed=tta_seed, out=out)
+        print(found, found.path, sep="\n")
+        return
+    show(stage(run, split=split, out=out, slices=slices, language=language), language)
     if run.is_dir():
         print(out or run / ("report.html" if split == "val" else f"report-{split}.html"))
 
@@ -44,7 +62,7 @@ def decide(
     at_least: Annotated[str | None, Parameter(help="Promise precision=0.95,recall=0.99, or one of them.")] = None,
     abstain: Annotated[float | None, Parameter(help="Share of images, the least certain, left to a person.")] = None,
     prevalence: Annotated[str | None, Parameter(help="How frequent classes are in use: thief=0.001.")] = None,
-    delta: Annotated[float, Parameter(help="How probable a broken promise may be.")] = 0.1,
+    delta: Annotated[float, Parameter(help="Share of validation sets that may break what they promise.")] = 0.1,
     calibrate: Annotated[str, Parameter(help="auto, none, temperature, vector or isotonic.")] = "auto",
 ) -> None:  # fmt: skip
     """Turn what mistakes cost into a decision: calibrated, fitted on validation, written into the model."""

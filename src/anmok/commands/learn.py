@@ -8,24 +8,25 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from anmok.commands.options import File, Out, Source, with_tree
+from anmok.stages.auto_settings import AutoTree
 from anmok.stages.compare_settings import CompareTree
-from anmok.stages.config import TrainConfig
+from anmok.stages.image_text_settings import TrainTree
 from anmok.stages.pretrain_settings import PretrainConfig
 from anmok.stages.tune_settings import TuneTree
 
 
-@with_tree(TrainConfig)
+@with_tree(TrainTree)
 def train(
     source: Source = None, /, *, out: Out = None, config: File = None,
     resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this run instead.")] = None,
     settings: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Train a classifier: data in, a run folder with model, predictions and report out."""
+    """Train a classifier, or a dual encoder: data in, a run folder with model and report out."""
     from anmok.stages.train import train as stage
 
     run = stage(source, resume=resume, out=out, config=config, layers=(settings,))
     print(f"{run.path}/report.html")
-    print(f"next: anmok evaluate {run.path}")
+    print(f"next: {run.next}")
 
 
 @with_tree(PretrainConfig)
@@ -79,6 +80,21 @@ def tune(
     print(found)
     print(f"{found.path}/halving.png")
     print(f"next: anmok train {'DATA' if source is None else source} --config {found.path}/best.toml")
+
+
+@with_tree(AutoTree)
+def auto(
+    source: Source = None, /, *, out: Out = None, config: File = None,
+    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this folder instead.")] = None,
+    settings: dict[str, Any],
+) -> None:  # fmt: skip
+    """The best model for the time: audit, split, candidates by measured promise, ensemble, decision, report."""
+    from anmok.stages.auto import auto as stage
+
+    found = stage(source, resume=resume, out=out, config=config, layers=(settings,))
+    print(found)
+    print(f"{found.path}/report.html")
+    print(f"next: anmok predict {found.best.path} IMAGES")
 
 
 def demo(

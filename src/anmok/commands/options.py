@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from cyclopts import Group, Parameter
 
 from anmok.core.config import Config, Leaf, leaves
+from anmok.core.errors import UsageError
 
 
 def leaf_parameter(leaf: Leaf) -> signatures.Parameter:
@@ -75,3 +76,21 @@ def with_tree(tree: type[Config]) -> Callable[[Callable[..., None]], Callable[..
 Source = Annotated[str | None, Parameter(help="A folder, CSV, Parquet, tar, zip or table of images.")]
 Out = Annotated[Path | None, Parameter(name="--out", help="Where to write; must not exist yet.")]
 File = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings; a flag wins over it.")]
+Tta = Annotated[
+    str | None,
+    Parameter(name="--tta", help="Test-time views to average over: flips, five-crop, scales or randaugment:8."),
+]
+TtaWeights = Annotated[
+    str, Parameter(name="--tta-weights", help="uniform, or fit: by the log loss of the run's validation images.")
+]
+TtaSeed = Annotated[int, Parameter(name="--tta-seed", help="Of what randaugment draws.")]
+Images = Annotated[str | None, Parameter(help="Images to compare answers on; by default the run's validation split.")]
+Batches = Annotated[str, Parameter(name="--batch", help="Batch sizes to measure at.")]
+
+
+def numbers(text: str, option: str) -> list[int]:
+    """'1,32' as [1, 32].  UsageError for anything else."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts or not all(part.isdecimal() for part in parts):
+        raise UsageError(f"expected numbers, as in 1,32, found {text!r}.", where=option, code="setting")
+    return [int(part) for part in parts]

@@ -28,8 +28,10 @@ def warn(text: str) -> None:
 
 
 def quiet() -> bool:
-    """Whether ANMOK_QUIET asks for silence."""
-    return bool(os.environ.get("ANMOK_QUIET"))
+    """Whether ANMOK_QUIET asks for silence, or this is one of several processes, of which the first speaks."""
+    return bool(os.environ.get("ANMOK_QUIET")) or (
+        os.environ.get("RANK", "0") != "0" and os.environ.get("WORLD_SIZE", "1") != "1"
+    )
 
 
 class Bar:

@@ -56,7 +56,8 @@ class Predictions:
     """What a model says of N images over K classes.
 
     ids: N strings; classes: K names in order; probs: float32[N, K] (rows sum to 1, but for multi-label; NaN where the
-    image could not be read); targets: int64[N] (-1: unlabelled), or float32[N, K] for multi-label, or None;
+    image could not be read); targets: int64[N] (-1: unlabelled), or float32[N, K] for multi-label
+    (NaN: unknown), or None;
     split: N strings or None; errors: id -> reason, for images that could not be read.
     """
 

@@ -21,6 +21,7 @@ from anmok.augment.mix import mix_batch
 from anmok.augment.params import Params
 from anmok.augment.policy import Policy
 from anmok.augment.preprocess import Preprocess
+from anmok.augment.tta import ImageViews
 from anmok.augment.views import Views
 from anmok.core.errors import DataError, ImageError, UsageError
 from anmok.core.machine import cores
@@ -77,8 +78,11 @@ class Loader:
     policy: what training draws, None for the deterministic preprocessing. cache: keeps decoded pixels, at a short side
     of `cache_side` (see `open_cache`); with a DeviceCache images come as a tensor on its device. balance: with
     `shuffle`, how often the rows of a class are drawn (see `sampling_weights`). rank, world: this process takes its
-    share of every global batch. empty: makes the arrays of a batch, by default np.empty. on_reject is called once for
-    each rejected image; on_note(id, text) for each note, from the thread that reads the image.
+    share of every global batch. test_views: what is seen of each image instead of the preprocessing's square or a
+    policy's draw (images are then a tuple, one array a view). empty: makes the arrays of a batch, by default np.empty.
+    shares: the number of ranks by which a last batch is too small, where that is not world: a run goes on with the
+    batches that it began with. on_reject is called once for each rejected image; on_note(id, text) for each note, from
+    the thread that reads it.
     """
 
     def __init__(
@@ -86,8 +90,9 @@ class Loader:
         shuffle: bool = False, drop_last: bool = False, seed: int = 0, threads: int | None = None,
         cache: PixelCache | None = None, cache_side: int | None = None, balance: str = "none",
         allow_truncated: bool = False, rank: int = 0, world: int = 1, prefetch: int = 3,
-        empty: Callable[[tuple[int, ...]], np.ndarray] | None = None,
+        test_views: ImageViews | None = None, empty: Callable[[tuple[int, ...]], np.ndarray] | None = None,
         on_reject: Callable[[Reject], None] | None = None, on_note: Callable[[str, str], None] | None = None,
+        shares: int | None = None,
     ):  # fmt: skip
         if batch_size < 1:
             raise UsageError(f"batch_size must be at least 1, found {batch_size}.", code="setting")
@@ -97,8 +102,9 @@ class Loader:
             raise DataError("there are no images to load.", code="empty-table")
         self.table, self.preprocess, self.seed, self.prefetch = table, preprocess, seed, prefetch
         self.policy = None if policy is None or policy.neutral else policy
+        self.test_views = test_views
         self.shuffle, self.rank, self.world, self.on_reject = shuffle, rank, world, on_reject
-        self.bounds = batch_bounds(len(table), batch_size, drop_last, join_single=shuffle, world=world)
+        self.bounds = batch_bounds(len(table), batch_size, drop_last, join_single=shuffle, world=shares or world)
         self.threads = threads or cores()
         self.rejects: dict[str, Reject] = {}
         self.wait_s = 0.0
@@ -157,7 +163,8 @@ class Loader:
             self.cache.end_epoch()
 
     def _submit(self, pool: ThreadPoolExecutor, step: int, rows: np.ndarray, epoch: int) -> Pending:
-        sizes = self.policy.sizes if isinstance(self.policy, Views) else (None,)
+        shown = self.policy if self.test_views is None else self.test_views
+        sizes = shown.sizes if isinstance(shown, Views | ImageViews) else (None,)
         shapes = [(len(rows), size or self.preprocess.image_size) for size in sizes]
         out = [self._empty((n, size, size, self.preprocess.depth)) for n, size in shapes]
         params = self._draw([self._ids[r] for r in rows], epoch)
@@ -195,6 +202,10 @@ class Loader:
         self, out: list[np.ndarray], row: int, params: list[Params | GuestParams] | None, index: int
     ) -> None:  # fmt: skip
         if self._on_device(row):
+            return
+        if self.test_views is not None:
+            for view, pixels in zip(out, self._pixels.seen(row, self.test_views), strict=True):
+                view[index] = pixels
             return
         program = params[0].programs[index] if params and len(params) == 1 and isinstance(params[0], Params) else None
         image = self._pixels.get(row, program)
@@ -235,9 +246,8 @@ class Loader:
             targets = mix_batch(images[0], soft, self.policy, key)  # type: ignore[arg-type]
             if self.preprocess.finishes:  # only now: half of one hue and half of another is a third
                 images = [self.preprocess.finish(images[0])]
-        return Batch(
-            tuple(images) if isinstance(self.policy, Views) else images[0], targets, [self._ids[r] for r in rows]
-        )
+        several = self.test_views is not None or isinstance(self.policy, Views)
+        return Batch(tuple(images) if several else images[0], targets, [self._ids[r] for r in rows])
 
     def _placed(self, rows: np.ndarray, params: Any, out: list[np.ndarray]) -> list[Any]:
         """The views; those whose pixels lie on a device, augmented there."""

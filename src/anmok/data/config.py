@@ -16,12 +16,19 @@ class DataConfig(Config):
         default="auto",
         description="What is to be learned; auto: inferred from the labels, and said aloud with the reason.",
     )
+    hierarchy: str | None = Field(
+        default=None,
+        description="The parent of every class: a CSV of class,parent, or column:NAME of the source.",
+    )
     positive: str | None = Field(default=None, description="The class that counts as positive (1) in a binary task.")
     image_column: str | None = Field(
         default=None, description="Column that names the image (default: image, file_name, …)."
     )
     label_column: str | None = Field(
         default=None, description="Column with the label (default: label, class, …); '' for none."
+    )
+    label_columns: list[str] = Field(
+        default=[], description="Columns that are a label each, holding 1, 0 or blank (unknown); found by themselves."
     )
     split_column: str | None = Field(
         default=None, description="Column with train, val or test (default: split); '' for none."
@@ -32,6 +39,10 @@ class DataConfig(Config):
     delimiter: str | None = Field(default=None, description="Delimiter of a CSV; by default found in its header.")
     label_separator: str = Field(
         default=";", min_length=1, description='Separates the labels of one image, as in "cat;dog".'
+    )
+    unknown_mark: str = Field(
+        default="?",
+        description="Before a label of a list: not known whether the image has it, as in \"cat;?dog\"; '' for none.",
     )
     encoding: str | None = Field(
         default=None, description="Encoding of a CSV; by default found: UTF-8, UTF-16 or CP949."

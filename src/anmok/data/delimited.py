@@ -14,6 +14,7 @@ from anmok.core.text import visible
 from anmok.core.types import Reject
 from anmok.data.columns import IMAGE, Columns, choose_columns
 from anmok.data.config import DataConfig, LabelsConfig
+from anmok.data.label_columns import join_label_columns
 from anmok.data.named_files import Finder
 from anmok.data.rows import assemble, identifier, split_column, split_of
 from anmok.data.storage import file_reference
@@ -29,12 +30,12 @@ FIRST = 20  # missing files that an error names
 
 def open_list(path: Path, config: DataConfig, labels: LabelsConfig) -> Table:
     """A CSV (`image,label[,split]` or as configured) or JSON lines; paths relative to it or to image_root."""
-    rows, columns, notes = read_list(path, config)
-    return build(rows, columns, path, config, labels, notes)
+    rows, columns, notes, stated = read_list(path, config)
+    return build(rows, columns, path, config, labels, notes, stated)
 
 
-def read_list(path: Path, config: DataConfig) -> tuple[pl.DataFrame, Columns, list[str]]:
-    """The rows of a list as written, which columns mean what, and how it was read."""
+def read_list(path: Path, config: DataConfig) -> tuple[pl.DataFrame, Columns, list[str], list[str] | None]:
+    """The rows of a list, which columns mean what, how it was read, and the labels that have a column each, if any."""
     read = read_json_lines if path.suffix.lower() in (".jsonl", ".ndjson") else read_csv
     rows, notes = read(path, config)
     columns = choose_columns(rows.columns, config, str(path))
@@ -44,9 +45,11 @@ def read_list(path: Path, config: DataConfig) -> tuple[pl.DataFrame, Columns, li
             remedy=f"Name it with --data.image-column, or call it one of {', '.join(IMAGE[:4])}.", code="column",
         )  # fmt: skip
     notes += columns.said()
+    rows, columns, stated, told = join_label_columns(rows, columns, config, str(path))
+    notes += told
     if columns.label is None and config.label_column is None:
         notes.append("no label column: unlabelled")
-    return rows, columns, notes
+    return rows, columns, notes, stated
 
 
 def build(
@@ -277,8 +280,10 @@ def open_metadata(folder: Path, files: dict[str, Path], config: DataConfig, labe
     config = config.model_copy(update={"image_column": config.image_column or "file_name"})
     parts, notes = [], []
     columns = Columns(None, None, None, None)
+    stated: list[str] | None = None
     for place, file in sorted(files.items()):
-        rows, columns, told = read_list(file, config)
+        rows, columns, told, names = read_list(file, config)
+        stated = stated if names is None else list(dict.fromkeys([*(stated or ()), *names]))
         assert columns.image is not None
         image = pl.col(columns.image).cast(pl.String)
         if place:
@@ -292,4 +297,4 @@ def open_metadata(folder: Path, files: dict[str, Path], config: DataConfig, labe
         parts.append(rows)
         notes += [f"labels from {file.relative_to(folder)}", *told]
     rows = pl.concat(parts, how="diagonal")
-    return build(rows, columns, folder / "metadata", config, labels, list(dict.fromkeys(notes)))
+    return build(rows, columns, folder / "metadata", config, labels, list(dict.fromkeys(notes)), stated)

@@ -10,6 +10,7 @@ from anmok.core.errors import DataError, UsageError, did_you_mean
 from anmok.core.types import Task
 from anmok.data.config import DataConfig, LabelsConfig
 from anmok.data.table import named
+from anmok.data.unknown_labels import part_unknown, settle_unknown
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,7 +29,7 @@ class Labels(NamedTuple):
 def prepare(
     rows: pl.DataFrame, config: DataConfig, labels: LabelsConfig, stated: Sequence[str] | None = None
 ) -> Labels:
-    """Clean the column `label` of `rows` (with `id`; text, or lists of text; null: unlabelled).
+    """Clean the column `label` of `rows` (with `id`; text, or lists of text; null: unlabelled), and `unknown` if any.
 
     stated: the classes in the order that the source gives, if it does.  DataError for blank or spaced labels and for
     one outside the stated classes; UsageError for a merge, drop or positive class that does not exist.
@@ -36,11 +37,16 @@ def prepare(
     import polars as pl
 
     rows = rows.with_columns(split_cells(rows["label"], config).alias("label"))
-    rows = rows.with_columns(_map(rows["label"], {n: unicodedata.normalize("NFC", n) for n in names_of(rows["label"])}))
+    for column in [c for c in ("label", "unknown") if c in rows.columns]:
+        forms = {name: unicodedata.normalize("NFC", name) for name in names_of(rows[column])}
+        rows = rows.with_columns(_map(rows[column], forms).alias(column))
     stated = [unicodedata.normalize("NFC", name) for name in stated] if stated is not None else None
     rows, notes = _blanks(rows, config)
+    rows = part_unknown(rows, config)
     if stated is not None:
         _within(names_of(rows["label"]), stated)
+    if "unknown" in rows.columns:
+        _within(names_of(rows["unknown"]), names_of(rows["label"]) if stated is None else stated)
     rows, stated, remapped = remap(rows, labels, stated)
     notes += remapped
     if isinstance(rows.schema["label"], pl.List):
@@ -50,6 +56,8 @@ def prepare(
     classes = list(stated) if stated is not None else sorted(present)
     notes += _oddities(present, classes)
     rows, task, reason = choose_task(rows, classes, config)
+    rows, told = settle_unknown(rows, classes, task)
+    notes += told
     if config.positive is not None:
         classes = _positive_last(classes, task, config.positive)
     if classes and (missing := rows["label"].null_count()):
@@ -159,7 +167,7 @@ def remap(
     known = stated if stated is not None else names_of(rows["label"])
     mapping, notes = merges(labels.merge, known), []
     if mapping:
-        rows = rows.with_columns(_map(rows["label"], mapping))
+        rows = rows.with_columns(_map(rows[c], mapping).alias(c) for c in ("label", "unknown") if c in rows.columns)
         known = list(dict.fromkeys(mapping.get(name, name) for name in known))
         notes.append("labels merged: " + ", ".join(f"{old} → {new}" for old, new in mapping.items()))
     drop = [unicodedata.normalize("NFC", name) for name in labels.drop]
@@ -171,6 +179,9 @@ def remap(
             kept = pl.col("label").list.eval(pl.element().filter(~pl.element().is_in(drop)))
             emptied = (kept.list.len() == 0) & (pl.col("label").list.len() > 0)
             rows = rows.filter(~emptied.fill_null(False)).with_columns(kept.alias("label"))
+            if "unknown" in rows.columns:
+                rest = pl.col("unknown").list.eval(pl.element().filter(~pl.element().is_in(drop)))
+                rows = rows.with_columns(rest.alias("unknown"))
         else:
             rows = rows.filter(~pl.col("label").is_in(drop).fill_null(False))
         known = [name for name in known if name not in drop]

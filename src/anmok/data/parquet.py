@@ -13,6 +13,7 @@ from anmok.data.columns import IMAGE, Columns, choose_columns
 from anmok.data.config import DataConfig, LabelsConfig
 from anmok.data.delimited import build, locate
 from anmok.data.folders import files_by_split
+from anmok.data.label_columns import join_label_columns
 from anmok.data.labels import prepare
 from anmok.data.named_files import Finder
 from anmok.data.rows import assemble
@@ -82,9 +83,11 @@ def open_parquets(root: Path, names: list[str], config: DataConfig, labels: Labe
         raise DataError("no rows with an image.", where=where, code="no-images")
     if rejects:
         notes.append(f"warning: {named(len(rejects), 'row', [r.id for r in rejects])} without an image left out")
-    stated = None
+    rows, columns, stated, told = join_label_columns(rows, columns, config, where)
+    notes += told
     if columns.label is not None:
-        rows, stated = _named_labels(rows, columns.label, classes, where)
+        rows, indexed = _named_labels(rows, columns.label, classes, where)
+        stated = stated or indexed
     elif config.label_column is None:
         notes.append("no label column: unlabelled")
     if not in_file:

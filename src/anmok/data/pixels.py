@@ -13,6 +13,7 @@ from anmok.augment.params import smallest_side
 from anmok.augment.policy import Policy
 from anmok.augment.preprocess import MARGIN, Preprocess
 from anmok.augment.resample import resized
+from anmok.augment.tta import ImageViews
 from anmok.augment.views import Views
 from anmok.core.machine import free_memory_bytes
 from anmok.core.progress import say
@@ -59,6 +60,11 @@ class Pixels:
             image = self._made(row, program)
             self.cache.put(row, image)
         return image
+
+    def seen(self, row: int, views: ImageViews) -> list[np.ndarray]:
+        """The test-time views of a row, of one decoding.  ImageError where it cannot be decoded."""
+        image = self._decode(self._read(self._images[row]), on_note=partial(self._note, row))
+        return views(image, self._ids[row])
 
     def _made(self, row: int, program: list[Any] | None) -> np.ndarray:
         data, note = self._read(self._images[row]), partial(self._note, row)

@@ -79,7 +79,9 @@ def assemble(
     import polars as pl
 
     notes, rejects = list(notes), tuple(rejects)
-    taken = [c for c in ("hash", "fold", "leaked") if c in rows.columns]
+    taken: list[str] = [c for c in ("hash", "fold", "leaked") if c in rows.columns]
+    if "unknown" in rows.columns and rows.schema["unknown"] != pl.List(pl.String):  # else labels: see data/labels.py
+        taken.append("unknown")
     if taken:
         rows = rows.rename({c: f"{c}_given" for c in taken})
         notes.append(f"columns renamed, as their names are ours: {', '.join(f'{c} → {c}_given' for c in taken)}")

@@ -23,14 +23,14 @@ def row_weights(targets: np.ndarray, how: str, classes: int, beta: float = BETA)
     """float64[N], the weight of each row by its targets, int64[N] or float32[N, K] of 0/1, as a Table gives them.
 
     A row with several labels has the weight of the rarest of them; rows with none of the labels are a class of their
-    own, counted as such. An unlabelled row (-1, or NaN) has weight 0, so it is not drawn: what balances labels has no
-    say about rows without.
+    own, counted as such. An unlabelled row (-1, or all NaN) has weight 0, so it is not drawn: what balances labels has
+    no say about rows without.
     """
     if targets.ndim == 1:
         labelled = targets >= 0
         weights = sampling_weights(np.bincount(targets[labelled], minlength=classes), how, beta)
         return np.where(labelled, weights[np.where(labelled, targets, 0)], 0.0)
-    known = ~np.isnan(targets).any(1)
+    known = ~np.isnan(targets).all(1)
     has = (targets > 0) & known[:, None]
     bare = known & ~has.any(1)
     weights = sampling_weights([*has.sum(0), int(bare.sum())], how, beta)

@@ -38,6 +38,9 @@ def check_saved(rows: pl.DataFrame, about: dict[str, Any], where: str) -> None:
     wrong += [c for c in TEXTS if rows.schema.get(c) not in (pl.String, pl.Null)]
     whole = all(isinstance(r, list) and [type(v) for v in r] == [str] * 3 for r in about.get("rejects") or ())
     wrong += [] if whole else ["rejects"]
+    wrong += [] if rows.schema.get("unknown", pl.List(pl.String)) == pl.List(pl.String) else ["unknown"]
+    pairs = about.get("hierarchy") or []
+    wrong += [] if isinstance(pairs, list) and all(_is_pair(pair) for pair in pairs) else ["hierarchy"]
     wrong += [] if rows.schema.get("label") in (pl.String, pl.Null, pl.List(pl.String)) else ["label"]
     if wrong:
         raise refuse(f"{', '.join(wrong)} missing or of another type")
@@ -47,10 +50,16 @@ def check_saved(rows: pl.DataFrame, about: dict[str, Any], where: str) -> None:
         raise refuse("its labels do not fit its task")
     if rows["id"].null_count() or rows["image"].null_count() or rows["id"].n_unique() < rows.height:
         raise refuse("an id or an image is missing, or an id comes twice")
-    for column, known in (("label", about["classes"]), ("split", SPLITS)):
+    for column, known in (("label", about["classes"]), ("split", SPLITS), ("unknown", about["classes"])):
+        if column not in rows.columns:
+            continue
         present = rows[column].explode().drop_nulls().unique().cast(pl.String)
         if other := sorted(set(present.to_list()) - set(known)):
             raise refuse(f"{column} {other[0]!r} is not among {', '.join(known[:12])}")
+
+
+def _is_pair(pair: Any) -> bool:
+    return isinstance(pair, list) and [type(part) for part in pair] == [str, str]
 
 
 def refuse_outside(rows: pl.DataFrame, where: str) -> None:

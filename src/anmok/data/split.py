@@ -10,6 +10,8 @@ from anmok.core.errors import DataError, UsageError
 from anmok.core.progress import say, warn
 from anmok.data.config import SplitConfig
 from anmok.data.duplicates import Pair, conflicting, conflicts, leaks
+from anmok.data.made import given as given_rows
+from anmok.data.made import of_held_out
 from anmok.data.stratify import divide, units_of
 from anmok.data.table import Table, class_counts, named, split_counts
 
@@ -44,6 +46,7 @@ def split_table(table: Table, config: SplitConfig | None = None) -> Table:
         if given:
             notes.append("the source gives a train split alone: val and test are drawn from it")
         new = _draw(table, config, notes)
+    new = _without_copies(new, notes)
     notes += _thin(new)
     counts = ", ".join(f"{name} {n:,}" for name, n in split_counts(new).items())
     out = table.with_rows(new.rows, f"split: {counts}")
@@ -64,6 +67,17 @@ def _check(config: SplitConfig) -> None:
         raise UsageError(
             f"fold {config.fold} of {config.folds}: folds are 2 or more, counted from 0.", where="split", code="setting"
         )
+
+
+def _without_copies(table: Table, notes: list[str]) -> Table:
+    """The split in which no generated image trains that was made of a validation or test image."""
+    import polars as pl
+
+    out = of_held_out(table)
+    if found := table.rows.filter(out).height:
+        notes.append(f"{found:,} generated rows left out: the images they began with are in validation or test")
+        table = table._with(rows=table.rows.with_columns(pl.when(~out).then("split").alias("split")))
+    return table
 
 
 def _forget(table: Table) -> Table:
@@ -192,9 +206,10 @@ def _parts(
 ) -> tuple[list[str], np.ndarray]:
     """(ids, part of each) for the rows of a pool, drawn by id and seed; -1 stays where it is.
 
-    Where some rows have a label, those without are not drawn: they go with their unit, or stay.
+    Where some rows have a label, those without are not drawn: they go with their unit, or stay. Rows whose labels
+    nobody gave (`pseudo`, `generated`) stay where they are: they train, and judge nothing.
     """
-    drawn = table.take(pool)
+    drawn = table.take(pool & given_rows(table))
     drawn = drawn._with(rows=drawn.rows.sort("id"))
     units = units_of(drawn.rows["group"].to_list(), drawn.rows["hash"].to_list())
     labelled = drawn.rows["label"].is_not_null().to_numpy()

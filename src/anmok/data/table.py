@@ -35,10 +35,12 @@ class Table:
 
     rows: a polars DataFrame with id (text, unique, NFC), image (reference, see data/storage.py), label (text, or a list
     of texts for multi-label; null: unlabelled), split ('train', 'val', 'test'; null: in none), group (text or null),
-    hash (BLAKE2b-16 hex of the image's bytes; null: not read yet, or unreadable) and every extra column of the source.
+    hash (BLAKE2b-16 hex of the image's bytes; null: not read yet, or unreadable) and every extra column of the source;
+    of a multi-label table `unknown` where any is: a list of the labels that are neither known to be there nor not.
     root: what references are relative to; classes: in the order of the model's outputs; reason: why this task;
     parents: fingerprints of the versions before this one; notes: what was done and said;
-    rejects: what the source holds and the table leaves out; links: whether images may lie outside the root.
+    rejects: what the source holds and the table leaves out; links: whether images may lie outside the root;
+    hierarchy: (class, parent) of every class, of parents that have one too; empty where classes lie side by side.
     """
 
     rows: pl.DataFrame
@@ -50,6 +52,7 @@ class Table:
     notes: tuple[str, ...] = ()
     rejects: tuple[Reject, ...] = ()
     links: bool = False
+    hierarchy: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def storage(self) -> Storage:
@@ -58,8 +61,10 @@ class Table:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over task, classes and the sorted rows (id, label, split, hash); hashes contents first."""
-        rows = self.hashed().rows.select("id", "label", "split", "hash").sort("id")
+        """SHA-256 (hex) over task, classes and the sorted rows (id, label, split, hash, and `unknown` where there is
+        such a column); hashes contents first."""
+        rows = self.hashed().rows
+        rows = rows.select("id", "label", "split", "hash", *(c for c in ("unknown",) if c in rows.columns)).sort("id")
         digest = hashlib.sha256(json.dumps([self.task, self.classes], ensure_ascii=False).encode())
         for row in rows.iter_rows():
             digest.update(json.dumps(row, ensure_ascii=False).encode() + b"\n")
@@ -112,7 +117,8 @@ class Table:
         return self.take(pl.col("label").is_not_null())
 
     def targets(self) -> np.ndarray:
-        """int64[N], the index of each label, -1 unlabelled; multi-label: float32[N, K] of 0/1, a NaN row unlabelled."""
+        """int64[N], the index of each label, -1 unlabelled; multi-label: float32[N, K] of 0/1, NaN where unknown, a
+        whole row where unlabelled."""
         import polars as pl
 
         index = {name: i for i, name in enumerate(self.classes)}
@@ -124,6 +130,9 @@ class Table:
             out[i, [index[name] for name in names or ()]] = 1
             if names is None:
                 out[i] = np.nan
+        if "unknown" in self.rows.columns:
+            for i, names in enumerate(self.rows["unknown"].to_list()):
+                out[i, [index[name] for name in names or ()]] = np.nan
         return out
 
     def with_classes(self, classes: Sequence[str]) -> Table:
@@ -172,6 +181,7 @@ class Table:
             "notes": table.notes,
             "rejects": table.rejects[:1000],
             "links": table.links,
+            "hierarchy": table.hierarchy,
         }
         content = table.rows.to_arrow()
         meta = {METADATA: json.dumps(about).encode()}
@@ -213,6 +223,7 @@ class Table:
             notes=tuple(about["notes"]),
             rejects=tuple(Reject(*r) for r in about["rejects"]),
             links=links,
+            hierarchy=tuple((str(c), str(p)) for c, p in about.get("hierarchy") or ()),
         )
 
 

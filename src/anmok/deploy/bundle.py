@@ -17,6 +17,8 @@ from anmok.core.errors import DataError, UsageError
 from anmok.core.files import MANIFEST, new_folder, read_json, sha256, write_atomic, write_json, write_manifest
 from anmok.core.types import Task
 from anmok.deploy.card import Card, write_card
+from anmok.deploy.decided import read_decision as read_decision
+from anmok.deploy.dual import refuse_dual
 from anmok.deploy.model import Model
 from anmok.deploy.portable import merge_gray, plain, portable
 from anmok.deploy.safety import check_folder
@@ -75,10 +77,11 @@ def load_model(path: Path | str, *, module: nn.Module | None = None, device: str
     `weights-mismatch`, `module`; UsageError where there is no model.
     """
     folder = _model_folder(Path(path))
+    refuse_dual(folder)
     check_folder(folder)
     config = read_config(read_json(folder / "config.json"), str(folder / "config.json"))
     preprocess = Preprocess.from_dict(read_json(folder / "preprocess.json"))
-    decision = _read_decision(folder / "decision.json")
+    decision = read_decision(folder / "decision.json", config["label_names"], config["anmok"]["task"])
     tensors = read_weights(folder / "model.safetensors")
     merge_gray(tensors, config["anmok"].get("gray_convs") or [])
     with torch.random.fork_rng(devices=[]):
@@ -129,14 +132,18 @@ def _network(config: dict[str, Any], preprocess: Preprocess, folder: Path, modul
         return module
     if name == "object":
         return _object(ours, folder)
-    options = dict((config.get("model_args") if kind_of(name) == "timm" else ours.get("options")) or {})
+    options = dict(config.get("model_args" if kind_of(name) == "timm" else "") or ours.get("options") or {})
     for key in ("in_chans", "img_size"):  # said by the preprocessing
         options.pop(key, None)
     return build_network(name, ours["outputs"], preprocess.depth, preprocess.image_size, options, forbidden=folder)
 
 
 def _object(ours: dict[str, Any], folder: Path) -> nn.Module:
-    """Build an object's class again."""
+    """Build an object's class again, or the image tower of a dual encoder."""
+    if ours.get("tower") is not None:
+        from anmok.models.dual_tower import build_tower
+
+        return build_tower(ours["tower"], ours["outputs"], str(folder))
     path = ours.get("module")
     remedy = "Build the network yourself and pass it: anmok.load(path, module=network)."
     if not path:
@@ -153,13 +160,3 @@ def _object(ours: dict[str, Any], folder: Path) -> nn.Module:
         raise DataError(
             f"{path} cannot be built: {error.message}", where=str(folder), remedy=remedy, code="module"
         ) from error
-
-
-def _read_decision(path: Path) -> dict[str, Any]:
-    decision = read_json(path)
-    if not isinstance(decision, dict) or decision.get("version") != 1:
-        raise DataError("the version of decision.json is not known here.", where=str(path), code="version")
-    temperature = decision.get("temperature")
-    if not isinstance(temperature, int | float) or not temperature > 0:
-        raise DataError(f"temperature must be above 0, found {temperature!r}.", where=str(path), code="damaged")
-    return decision

@@ -91,8 +91,8 @@ def _preprocessing(p: Preprocess, loads_elsewhere: bool) -> str:
     }[p.fit]
     text = (
         f"An image is turned as its EXIF tag says, converted to sRGB {'grey' if p.depth == 1 else 'RGB'}, laid on "
-        f"colour {p.background} where it is transparent, {_equalized(p)}{fit} (Pillow's antialiased bilinear filter), "
-        f"{_finished(p)}scaled to [0, 1], and normalised with mean {_numbers(p.mean)} and standard deviation "
+        f"colour {p.background} where it is transparent, {_equalized(p)}{fit} (Pillow's antialiased {p.resample} "
+        f"filter), {_finished(p)}scaled to [0, 1], and normalised with mean {_numbers(p.mean)} and standard deviation "
         f"{_numbers(p.std)}."
     )
     if loads_elsewhere and p.plain and p.fit == "letterbox":

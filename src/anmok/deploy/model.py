@@ -5,20 +5,25 @@ from __future__ import annotations
 import html
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from anmok.augment.preprocess import Preprocess
+from anmok.augment.tta import ImageViews, build_views
 from anmok.core.errors import DataError
 from anmok.core.machine import cores
 from anmok.core.progress import warn
 from anmok.core.types import Predictions, Task
-from anmok.models.classifier import Classifier, evaluating
+from anmok.deploy.views import takes, unit_weights
+from anmok.engine.predict import over_views
+from anmok.evaluate.answers import answered
+
+if TYPE_CHECKING:
+    from anmok.models.classifier import Classifier
 
 
 class Model:
@@ -45,28 +50,52 @@ class Model:
         """binary, multiclass or multilabel."""
         return self.classifier.task
 
-    def predict(self, images: Any, *, batch_size: int = 32, threads: int | None = None) -> Predictions:
-        """Probabilities of one image or of many.
+    def predict(
+        self, images: Any, *, tta: str | None = None, tta_weights: Sequence[float] | None = None, tta_seed: int = 0,
+        batch_size: int = 32, threads: int | None = None,
+    ) -> Predictions:  # fmt: skip
+        """The answers to one image or to many: probabilities, and the labels that decision.json decides.
+
+        `labels` of what this gives say `ask` where the decision leaves an image to a person; without a decision they
+        are the most probable ones.  The arguments: see `undecided`.
+        """
+        found = self.undecided(
+            images, tta=tta, tta_weights=tta_weights, tta_seed=tta_seed, batch_size=batch_size, threads=threads
+        )
+        return answered(found, self.decision)
+
+    def undecided(
+        self, images: Any, *, tta: str | None = None, tta_weights: Sequence[float] | None = None, tta_seed: int = 0,
+        batch_size: int = 32, threads: int | None = None,
+    ) -> Predictions:  # fmt: skip
+        """Probabilities of one image or of many, whatever may have been decided.
 
         images: a path, the bytes of a file, an array ([H, W] or [H, W, C], see `data.decode.to_rgb`) or a PIL image; or
         a list of them, or an array [N, H, W, C]. The ids are the paths, or the position. An image that cannot be read
-        has NaN in its row and its reason in `errors`; the others do not suffer.  UsageError for what is no image.
+        has NaN in its row and its reason in `errors`; the others do not suffer.
+
+        tta: test-time views, whose probabilities are averaged: flips, five-crop, scales or randaugment:N, see
+        `augment.tta.build_views`; tta_weights: one a view, by default all weigh the same; tta_seed: of what randaugment
+        draws.  UsageError for what is no image, or no such views.
         """
+        views = self.views(tta, tta_seed)
+        weights = unit_weights(tta_weights, views.names)
         items = as_list(images)
         ids = [_name(item) if isinstance(item, str | os.PathLike) else str(i) for i, item in enumerate(items)]
         probs = np.full((len(items), len(self.classes)), np.nan, np.float32)
         errors: dict[str, str] = {}
         said: list[str] = []
         row = 0
-        for batch in self._prepared(items, batch_size, threads or cores(), said.append):
-            good: dict[int, np.ndarray] = {}
-            for i, pixels in enumerate(batch, start=row):
-                if isinstance(pixels, np.ndarray):
-                    good[i] = pixels
+        for batch in self._prepared(items, ids, views, batch_size, threads or cores(), said.append):
+            good: dict[int, list[np.ndarray]] = {}
+            for i, seen in enumerate(batch, start=row):
+                if isinstance(seen, DataError):
+                    errors[ids[i]] = f"{seen.code}: {seen.message} {seen.remedy or ''}".rstrip()
                 else:
-                    errors[ids[i]] = f"{pixels.code}: {pixels.message} {pixels.remedy or ''}".rstrip()
+                    good[i] = seen
             if good:
-                probs[list(good)] = self.probabilities(np.stack(list(good.values())))
+                shown = [np.stack(view) for view in zip(*good.values(), strict=True)]
+                probs[list(good)] = over_views(self.probabilities, shown, weights)
             row += len(batch)
         if broken := sum(text.startswith("bad-profile") for text in said):
             warn(f"{broken:,} image(s) with a broken colour profile, which is ignored")
@@ -74,20 +103,30 @@ class Model:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """uint8[B, S, S, C], preprocessed, to float32[B, K]; the decision's temperature divides the logits."""
+        import torch  # here: a folder that has been exported is run without it
+
+        from anmok.models.classifier import evaluating
+
         pixels = torch.from_numpy(np.require(images, np.uint8, ["C", "W"])).to(self.classifier.mean.device)
         with evaluating(self.classifier):
             logits = self.classifier(pixels)
             return self.classifier.activate(logits / self.decision["temperature"]).float().cpu().numpy()
 
+    def views(self, tta: str | None, seed: int = 0) -> ImageViews:
+        """The test-time views of this name, as this network takes them; None: the plain one.  UsageError: no such."""
+        return build_views(tta, self.preprocess, None if tta is None else takes(self.architecture), seed)
+
     def _prepared(
-        self, items: list[Any], batch_size: int, threads: int, on_note: Callable[[str], None]
-    ) -> Iterator[list[np.ndarray | DataError]]:
-        """Batches of preprocessed images, or why there is none; the next batch is decoded while one is worked on."""
-        ahead: deque[list[Future[np.ndarray | DataError]]] = deque()
+        self, items: list[Any], ids: list[str], views: ImageViews, batch_size: int, threads: int,
+        on_note: Callable[[str], None],
+    ) -> Iterator[list[list[np.ndarray] | DataError]]:  # fmt: skip
+        """Batches of images' views, or why there are none; the next batch is decoded while one is worked on."""
+        ahead: deque[list[Future[list[np.ndarray] | DataError]]] = deque()
         pool = ThreadPoolExecutor(threads, thread_name_prefix="anmok-predict")
         try:
             for start in range(0, len(items), batch_size):
-                ahead.append([pool.submit(self._prepare, item, on_note) for item in items[start : start + batch_size]])
+                rows = range(start, min(start + batch_size, len(items)))
+                ahead.append([pool.submit(self._prepare, items[i], ids[i], views, on_note) for i in rows])
                 if len(ahead) > 1:
                     yield [future.result() for future in ahead.popleft()]
             while ahead:
@@ -95,12 +134,14 @@ class Model:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _prepare(self, image: Any, on_note: Callable[[str], None]) -> np.ndarray | DataError:
+    def _prepare(
+        self, image: Any, identity: str, views: ImageViews, on_note: Callable[[str], None]
+    ) -> list[np.ndarray] | DataError:
         from anmok.data.decode import to_rgb
 
         p = self.preprocess
         try:
-            return p.apply(to_rgb(image, channels=p.channels, background=p.background, on_note=on_note))
+            return views(to_rgb(image, channels=p.channels, background=p.background, on_note=on_note), identity)
         except DataError as error:
             return error
 

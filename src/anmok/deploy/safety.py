@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from anmok.core.errors import DataError
 from anmok.core.files import MANIFEST, read_json, verify_manifest
-from anmok.models.weights import refuse_pickle
+from anmok.models.pickled import refuse_pickle
 
 NEEDED = ("config.json", "model.safetensors", "preprocess.json", "decision.json")
 
@@ -18,8 +18,8 @@ CODE_KEYS = frozenset(
 )
 
 
-def check_folder(folder: Path) -> None:
-    """Raise a DataError unless the folder may be loaded.
+def check_folder(folder: Path, needed: Sequence[str] = NEEDED) -> None:
+    """Raise a DataError unless the folder may be loaded. needed: files that the manifest has to vouch for.
 
     Codes: `pickle` (a pickled file lies in it), `tampered` (a file is not what the manifest says, or not in it),
     `remote-code` (a JSON file, nested parts included, asks for code).
@@ -39,7 +39,7 @@ def check_folder(folder: Path) -> None:
     if not whole:
         verify_manifest(folder)  # says what is missing
     listed = {line.partition("  ")[2] for line in (folder / MANIFEST).read_text(encoding="utf-8").splitlines()}
-    missing = [name for name in NEEDED if name not in listed]
+    missing = [name for name in needed if name not in listed]
     if missing:
         raise DataError(
             f"the manifest does not vouch for {', '.join(missing)}.", where=str(folder / MANIFEST), code="tampered",

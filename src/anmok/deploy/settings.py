@@ -18,7 +18,8 @@ VERSION = 1
 
 # What a folder may pass to the network's constructor: nothing that names a file or an address.
 MODEL_ARGS = ("in_chans", "img_size", "drop_rate", "drop_path_rate")
-OPTIONS = ("drop_rate", "drop_path_rate", "norm")  # what a network is given besides classes, channels and size
+OPTIONS = ("drop_rate", "drop_path_rate", "norm", "pool")  # what a network is given besides classes, channels and size
+CHOICES = {"norm": NORMS, "pool": ("bilinear",)}
 ARGUMENTS = ("num_classes", "in_chans", "in_channels", "img_size", "image_size")
 
 _CROP_MODE = {"squash": "squash", "crop": "center", "letterbox": "border"}
@@ -32,15 +33,17 @@ def build_config(
     ours = {
         "version": VERSION, "task": task, "outputs": saved.outputs, "gray_convs": list(saved.gray_convs),
         "module": saved.module, "arguments": saved.arguments,
-        "options": options if name != "object" and kind_of(name) == "own" else {},
+        "options": options if name != "object" and (kind_of(name) == "own" or "pool" in options) else {},
     }  # fmt: skip
+    if isinstance(tower := getattr(backbone, "anmok_tower", None), dict):  # the image tower of a dual encoder
+        ours["tower"] = tower
     config: dict[str, Any] = {
         "architecture": name if name == "object" or kind_of(name) != "timm" else name.split(".")[0],
         "num_classes": saved.outputs,
         "label_names": classes,
         "problem_type": "multi_label_classification" if task == "multilabel" else "single_label_classification",
     }
-    if others_load(name, saved.outputs, len(classes)):
+    if others_load(name, saved.outputs, len(classes)) and "pool" not in options:
         # without num_classes here: transformers passes it a second time
         config |= {
             "architectures": ["TimmWrapperForImageClassification"], "model_type": "timm_wrapper", "dtype": "float32",
@@ -70,7 +73,7 @@ def _timm_cfg(backbone: nn.Module, saved: Portable, preprocess: Preprocess) -> d
         "custom_load": False,
         "input_size": [saved.channels, preprocess.image_size, preprocess.image_size],
         "fixed_input_size": bool(own.get("fixed_input_size")),
-        "interpolation": "bilinear",
+        "interpolation": preprocess.resample,
         "crop_mode": _CROP_MODE[preprocess.fit],
         "crop_pct": _crop_pct(preprocess),
         "mean": list(preprocess.mean) * repeat,
@@ -93,7 +96,7 @@ def _crop_pct(preprocess: Preprocess) -> float:
 
 def _options_are_good(options: Any) -> bool:
     return isinstance(options, dict) and all(
-        value in NORMS if key == "norm" else key in OPTIONS and isinstance(value, int | float)
+        value in CHOICES[key] if key in CHOICES else key in OPTIONS and isinstance(value, int | float)
         for key, value in options.items()
     )
 

@@ -11,6 +11,7 @@ import torch
 from anmok.core.errors import DataError
 from anmok.core.files import new_folder, read_json, verify_manifest, write_json, write_manifest
 from anmok.core.progress import warn
+from anmok.engine.shard import split_as
 
 KEEP = 2
 
@@ -94,7 +95,7 @@ def unpack_optimizer(
         index, name = key.split("/", 1)
         parameter = parameters[int(index)]
         if isinstance(value, torch.Tensor) and value.shape == parameter.shape and value.ndim:
-            value = torch.empty_like(parameter).copy_(value)
+            value = split_as(value, parameter)
         state.setdefault(int(index), {})[name] = value
     optimizer.load_state_dict({"state": state, "param_groups": own["param_groups"]})
 

@@ -17,7 +17,17 @@ class RuntimeConfig(Config):
     threads: int | None = Field(None, ge=1, description="CPU threads; default: all cores this process may use.")
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = Field("auto", description="Precision of the forward pass.")
     channels_last: bool | None = Field(None, description="Memory format of convolutions; default: as planned.")
+    compile: Literal["auto", "true", "false"] = Field(
+        "auto", description="torch.compile; auto: where training is so long that it repays its time, as measured."
+    )
     plan: Literal["auto", "none"] = Field("auto", description="auto: measure a few steps and take the fastest form.")
+    shard: bool = Field(False, description="Of several processes each keeps a part of the weights only (FSDP2).")
+    rank_timeout: float = Field(600, gt=0, description="Seconds without a sign of a rank after which the run ends.")
+
+    @field_validator("compile", mode="before")
+    @classmethod
+    def _as_word(cls, value: object) -> object:
+        return str(value).lower() if isinstance(value, bool) else value
 
 
 class OptimConfig(Config):

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import nn
 
-from anmok.core.errors import DataError, Interrupted, MachineError
+from anmok.core.errors import DataError, Interrupted
 from anmok.core.events import Events
 from anmok.core.progress import bar, say, warn
 from anmok.core.types import Batch
+from anmok.engine.account import epoch_account, timed, told
 from anmok.engine.config import ScheduleConfig
+from anmok.engine.gradients import gradients, meaning
 from anmok.engine.optim import set_lr
-from anmok.engine.runtime import Runtime, micro_batches
+from anmok.engine.pace import Budget, Pace, position
+from anmok.engine.runtime import Runtime
 from anmok.engine.schedule import factor
+from anmok.engine.state import State
+from anmok.engine.totals import Totals, not_finite
+
+__all__ = ["Average", "Batches", "Course", "Hooks", "State", "fit"]
 
 
 class Batches(Protocol):
@@ -40,39 +47,20 @@ class Average(Protocol):
         """Take in the present weights."""
 
 
-@dataclass
-class State:
-    """Where a run is: the epoch, the batch in it, totals of the epoch so far, what validation said before."""
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    images: int = 0
-    loss: float = 0.0
-    correct: float = 0.0
-    lr: float = 0.0
-    seconds: float = 0.0
-    wait: float = 0.0
-    best: float | None = None
-    best_epoch: int | None = None
-    val_losses: list[float] = field(default_factory=list)
-    stopped_early: bool = False
-    parts: int = 1  # that a batch went in when memory was last short
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, for a checkpoint."""
-        return asdict(self)
-
-
 @dataclass(frozen=True)
 class Course:
-    """What is fixed before the first step."""
+    """What is fixed before the first step.
+
+    steps: of the course, where it does not end with an epoch; budget: the time it keeps to, by other steps if need be.
+    """
 
     epochs: int
     schedule: ScheduleConfig
     accumulate: int = 1
     clip: float | None = None
     early_stop: int | None = None
+    steps: int | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True)
@@ -98,145 +86,108 @@ def fit(
 ) -> None:  # fmt: skip
     """Train from `state` to the end of the course.  Interrupted (resumable) when asked to stop; DataError on a NaN."""
     per_epoch, module = len(batches), getattr(learner, "module", learner)
-    total = course.epochs * per_epoch
-    while state.epoch < course.epochs and not state.stopped_early:
-        totals = Totals(state, batches, runtime.device)
-        with bar(f"epoch {state.epoch + 1}/{course.epochs}", per_epoch) as progress:
+    if course.budget is None or not state.total:
+        state.total = state.first = course.steps or course.epochs * per_epoch
+    pace = Pace(course.budget, state, per_epoch, runtime)
+    while state.step < state.total and not state.stopped_early:
+        forgiving, place = runtime.scaler is not None, (runtime.rank, runtime.world)
+        totals = Totals(state, batches, runtime.device, forgiving, *place)
+        with bar(f"epoch {state.epoch + 1}/{-(-state.total // per_epoch)}", per_epoch) as progress:
             progress.advance(state.batch)
             hooks.begin(state.epoch)
             learner.train()
+            _say_parts(learner, course, state)
             for batch in runtime.fed(batches.epoch(state.epoch, state.batch)):
-                state.lr = set_lr(optimizer, factor(course.schedule, state.step, total, per_epoch, state.val_losses))
+                share = factor(course.schedule, position(state), state.first, per_epoch, state.val_losses)
+                state.lr = set_lr(optimizer, share)
                 images = runtime.sum(len(batch))
                 if images:
-                    state.parts = _gradients(learner, optimizer, batch, images, runtime, course, state, totals, events)
-                    runtime.update(optimizer, course.clip)
+                    state.parts = gradients(
+                        learner, optimizer, batch, images, runtime, course.accumulate, state, totals, events
+                    )
+                    with totals.account.phase("optimizer"):
+                        done = runtime.update(optimizer, course.clip)
+                    if not done:
+                        state.skipped += 1
+                        events.log("overflow", step=state.step)
                 if average is not None:
                     average.update(module)
                 state.step, state.batch = state.step + 1, state.batch + 1
                 progress.advance(1, totals.text())
-                if (stop := hooks.stop()) or hooks.due(state):
+                changed = pace.due(state) and pace.settle(state, events)
+                if (stop := hooks.stop()) or hooks.due(state) or changed:
                     totals.store()
-                    hooks.save(state)
+                    _save(state, hooks, pace)
                     totals.restart()
                 if stop:
                     raise Interrupted(f"stopped after step {state.step}, as asked.", remedy="Go on with --resume.")
+                if state.step >= state.total:
+                    break
         totals.store()
-        _end_epoch(state, course, hooks, events)
+        _end_epoch(state, course, hooks, events, pace)
+    state.close_account()
+    events.log("account", seconds=state.before)
+    if text := told(state.before):
+        say(f"the time went to: {text}")
 
 
-def _gradients(
-    learner: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch, images: float, runtime: Runtime,
-    course: Course, state: State, totals: Totals, events: Events,
-) -> int:  # fmt: skip
-    """Gradients of a global batch of `images`, of which this is the rank's share; in how many parts it went.
-
-    Where the device's memory does not hold a part, the parts are halved and the batch begins anew: the step stays the
-    same, it takes longer.
-    """
+def _say_parts(learner: nn.Module, course: Course, state: State) -> None:
+    """Once a sitting's first batch is taken in parts, what that means, if it is not the same."""
     parts = max(course.accumulate, state.parts)
-    while True:
-        outcomes = []
-        try:
-            # Parts of two images at least, as one has no batch statistics; no part where every image was rejected.
-            for micro, last in micro_batches(batch, parts, least=2):
-                with runtime.sync(learner, when=last):
-                    with runtime.autocast():
-                        outcome = learner(runtime.to_device(micro))
-                    runtime.backward(outcome.loss * (len(micro) / images))  # every image weighs the same
-                outcomes.append((outcome, len(micro)))
-        except torch.OutOfMemoryError as error:
-            if runtime.world > 1 or len(batch) < 4 * parts:
-                raise MachineError(
-                    f"the device's memory does not hold {-(-len(batch) // parts)} images of this model.", code="memory",
-                    where="--batch-size", remedy="Lower --batch-size or --image-size, or raise --optim.accumulate.",
-                ) from error  # fmt: skip
-            optimizer.zero_grad(set_to_none=True)
-            outcomes.clear()
-            parts *= 2
-            events.log("memory", step=state.step, parts=parts, images=-(-len(batch) // parts))
-            warn(f"out of memory on the device: a batch now goes in {parts} parts, its gradient is the same")
-            continue
-        for outcome, n in outcomes:
-            totals.add(outcome, n)
-        return parts
+    if parts > 1 and state.epoch == 0 and state.batch == 0 and (text := meaning(learner)).startswith("which"):
+        warn(f"a batch goes in {parts} parts, {text}")
 
 
-class Totals:
-    """Sums of an epoch, kept on the device and read back only to be shown or stored."""
-
-    def __init__(self, state: State, batches: Batches, device: torch.device):
-        self.state, self.batches = state, batches
-        dtype = torch.float32 if device.type == "mps" else torch.float64
-        self.loss = torch.tensor(state.loss, dtype=dtype, device=device)
-        self.correct = torch.tensor(state.correct, dtype=dtype, device=device)
-        self.images, self._text, self._shown = state.images, "", time.perf_counter()
-        self.restart()
-
-    def add(self, outcome: Any, n: int) -> None:
-        """Take in the outcome of n images."""
-        self.loss += outcome.loss.detach() * n
-        if "correct" in outcome.logs:
-            self.correct += outcome.logs["correct"]
-        self.images += n
-
-    def restart(self) -> None:
-        """Start the clock again: what happened since `store` was no training."""
-        self.began, self.waited = time.perf_counter(), self.batches.wait_s
-
-    def store(self) -> None:
-        """Bring the totals into the state.  DataError if the loss is not finite."""
-        state = self.state
-        state.loss, state.correct, state.images = float(self.loss), float(self.correct), self.images
-        state.seconds += time.perf_counter() - self.began
-        state.wait += self.batches.wait_s - self.waited
-        self.restart()
-        if not math.isfinite(state.loss):
-            raise _not_finite(f"step {state.step}")
-
-    def text(self) -> str:
-        """Loss and speed, read from the device at most once a second."""
-        now = time.perf_counter()
-        if now - self._shown > 1:
-            self._shown = now
-            seconds = self.state.seconds + now - self.began
-            self._text = f"loss {float(self.loss) / max(1, self.images):.4f}  {self.images / seconds:.0f} images/s"
-        return self._text
+def _save(state: State, hooks: Hooks, pace: Pace) -> None:
+    """A checkpoint, in its own time."""
+    with ExitStack() as stack:
+        stack.enter_context(pace.away())
+        stack.enter_context(timed(state.book, "saving"))
+        state.spent = pace.spent()
+        hooks.save(state)
 
 
-def _not_finite(where: str) -> DataError:
-    return DataError(
-        f"the loss is not finite at {where}.",
-        remedy="Lower --optim.lr, or set --optim.clip 1; the last checkpoint is from before.", code="nan-loss",
-    )  # fmt: skip
-
-
-def _end_epoch(state: State, course: Course, hooks: Hooks, events: Events) -> None:
+def _end_epoch(state: State, course: Course, hooks: Hooks, events: Events, pace: Pace) -> None:
     """Validate, log, keep the best, decide about stopping, and close the epoch's books."""
     images = max(1, state.images)
+    if state.skipped and state.skipped >= state.batch:
+        raise DataError(
+            f"every step of epoch {state.epoch + 1} overflowed in fp16.", code="nan-loss",
+            remedy="Train with --runtime.dtype bf16 or fp32, or lower --optim.lr.",
+        )  # fmt: skip
     loss, speed = state.loss / images, state.images / max(1e-9, state.seconds)
-    val = dict(hooks.validate())
+    began = pace.clock()
+    with pace.away(), timed(state.book, "evaluation"):
+        val = dict(hooks.validate())
     if not all(math.isfinite(v) for v in val.values()):
-        raise _not_finite(f"validation of epoch {state.epoch + 1}")
+        raise not_finite(f"validation of epoch {state.epoch + 1}")
     select = val.pop("select", -loss)
     wait = state.wait / max(1e-9, state.seconds)
     events.log(
         "epoch", epoch=state.epoch + 1, step=state.step, loss=loss, accuracy=state.correct / images, lr=state.lr,
         images_per_s=speed, wait_share=wait, seconds=state.seconds, val=val,
+        account=epoch_account(state.account, state.seconds, state.wait),
+        **({"skipped": state.skipped} if state.skipped else {}),
     )  # fmt: skip
     shown = "  ".join(f"{k} {v:.4f}" for k, v in val.items())
+    per_epoch, skipped = pace.per_epoch, f"  {state.skipped} overflowed steps skipped" if state.skipped else ""
     say(
-        f"epoch {state.epoch + 1}/{course.epochs}  loss {loss:.4f}  val {shown or '-'}  {speed:.0f} images/s, "
-        f"{wait:.0%} of the time waiting for data"
+        f"epoch {state.epoch + 1}/{-(-state.total // per_epoch)}  loss {loss:.4f}  val {shown or '-'}  "
+        f"{speed:.0f} images/s, {wait:.0%} of the time waiting for data{skipped}"
     )
+    state.account = epoch_account(state.account, state.seconds, state.wait)
+    state.close_account()
     if state.best is None or select > state.best:
         state.best, state.best_epoch = select, state.epoch + 1
-        hooks.keep_best(state)
+        with pace.away(), timed(state.book, "saving"):
+            hooks.keep_best(state)
     state.val_losses.append(val.get("loss", loss))
     if course.early_stop and state.epoch + 1 - (state.best_epoch or 0) >= course.early_stop:
         state.stopped_early = True
         events.log("early_stop", epoch=state.epoch + 1, best_epoch=state.best_epoch)
-    state.epoch, state.batch, state.images = state.epoch + 1, 0, 0
+    state.epoch, state.batch, state.images, state.skipped = state.epoch + 1, 0, 0, 0
     state.loss = state.correct = state.seconds = state.wait = 0.0
-    if hooks.due(state):
-        hooks.save(state)
+    state.val_s = pace.clock() - began
+    changed = state.step < state.total and not state.stopped_early and pace.settle(state, events)
+    if hooks.due(state) or changed or (state.step >= state.total and state.step % per_epoch):
+        _save(state, hooks, pace)

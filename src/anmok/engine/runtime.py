@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,6 +15,8 @@ from anmok.core.errors import MachineError, UsageError
 from anmok.core.machine import cores
 from anmok.core.types import Batch
 from anmok.engine.config import RuntimeConfig
+from anmok.engine.ranks import join, number_here, processes_here, summed, with_synchronised_norms
+from anmok.engine.shard import exchanging, is_sharded
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -31,11 +32,12 @@ class Runtime:
     rank: int = 0
     world: int = 1
     scaler: torch.amp.GradScaler | None = None
+    compiled: bool = False
 
-    def form(self, dtype: str, channels_last: bool) -> Runtime:
-        """The same place, in another precision and memory format."""
+    def form(self, dtype: str, channels_last: bool, compiled: bool = False) -> Runtime:
+        """The same place, in another precision and memory format, learners compiled or not."""
         scaler = torch.amp.GradScaler(self.device.type) if dtype == "fp16" else None
-        return replace(self, dtype=dtype, channels_last=channels_last, scaler=scaler)
+        return replace(self, dtype=dtype, channels_last=channels_last, scaler=scaler, compiled=compiled)
 
     def place(self, module: nn.Module) -> nn.Module:
         """The module on the device, in the memory format."""
@@ -43,9 +45,15 @@ class Runtime:
         return module.to(self.device).to(memory_format=layout)
 
     def wrap(self, learner: nn.Module) -> nn.Module:
-        """The learner, with gradients averaged over ranks where there are several."""
-        if self.world == 1:
+        """The learner, with gradients averaged over ranks where there are several; compiled if that is the form.
+
+        Only calls of the learner run compiled code: its parts, their names and what is saved of it stay as they are.
+        """
+        if self.compiled:
+            learner.compile()
+        if self.world == 1 or is_sharded(learner):
             return learner
+        learner = with_synchronised_norms(learner, self.device, self.world)
         ids = [self.device.index] if self.device.type == "cuda" else None
         return nn.parallel.DistributedDataParallel(learner, device_ids=ids)
 
@@ -93,6 +101,8 @@ class Runtime:
 
     def sync(self, learner: nn.Module, when: bool) -> contextlib.AbstractContextManager[Any]:
         """Exchange gradients over ranks only in the last part of a batch."""
+        if self.world > 1 and is_sharded(learner):
+            return exchanging(learner, when)
         if self.world == 1 or when:
             return contextlib.nullcontext()
         return learner.no_sync()  # type: ignore[operator]
@@ -102,26 +112,42 @@ class Runtime:
         loss = loss * self.world  # the exchange averages over ranks, the shares must add up
         (self.scaler.scale(loss) if self.scaler else loss).backward()
 
-    def update(self, optimizer: torch.optim.Optimizer, clip: float | None) -> None:
-        """One optimizer step, with clipping; a step whose fp16 gradients overflowed is left out by the scaler."""
+    def update(self, optimizer: torch.optim.Optimizer, clip: float | None) -> bool:
+        """One optimizer step, with clipping; False where it was left out because its fp16 gradient overflowed."""
         if clip is not None:
             if self.scaler:
                 self.scaler.unscale_(optimizer)
             torch.nn.utils.clip_grad_norm_([p for g in optimizer.param_groups for p in g["params"]], clip)
+        done = True
         if self.scaler:
+            scale = self.scaler.get_scale()
             self.scaler.step(optimizer)
             self.scaler.update()
+            done = self.scaler.get_scale() >= scale  # it is lowered after an overflow, and only then
         else:
             optimizer.step()
         optimizer.zero_grad(set_to_none=True)
+        return done
 
     def sum(self, value: float) -> float:
         """A number summed over ranks."""
-        if self.world == 1:
-            return value
-        tensor = torch.tensor([value], dtype=torch.float64, device=self.device)
-        torch.distributed.all_reduce(tensor)
-        return float(tensor.item())
+        return summed([value], self.world)[0]
+
+    def sum_counts(self, count: int | torch.Tensor) -> float | torch.Tensor:
+        """A count summed over ranks, in float64 (on mps float32); a tensor stays on the device, none waits for it."""
+        if self.world == 1 and not isinstance(count, torch.Tensor):
+            return count
+        tensor = torch.as_tensor(count).to(self.device, torch.float32 if self.device.type == "mps" else torch.float64)
+        if self.world > 1:
+            torch.distributed.all_reduce(tensor)
+        return tensor
+
+    def finish(self) -> None:
+        """Wait for what the device was given to do."""
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        elif self.device.type == "mps":
+            torch.mps.synchronize()
 
 
 def build_runtime(config: RuntimeConfig) -> Runtime:
@@ -130,15 +156,12 @@ def build_runtime(config: RuntimeConfig) -> Runtime:
     MachineError for a device that is not there: the CPU is never taken silently in its place.
     """
     device = pick_device(config.device)
-    threads = config.threads or cores()
+    threads = config.threads or max(1, cores() // processes_here())
     torch.set_num_threads(threads)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-    if world > 1:
-        if device.type == "cuda":
-            device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-            torch.cuda.set_device(device)
-        if not torch.distributed.is_initialized():
-            torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    rank, world = join(config.rank_timeout)
+    if world > 1 and device.type == "cuda":
+        device = torch.device("cuda", number_here())
+        torch.cuda.set_device(device)
     if config.dtype == "fp16" and device.type == "cpu":
         raise UsageError("fp16 needs a GPU; the CPU has bf16 and fp32.", where="runtime.dtype", code="setting")
     return Runtime(device, threads=threads, rank=rank, world=world)

@@ -9,7 +9,7 @@ from anmok.engine.config import ScheduleConfig
 from anmok.engine.duration import Duration
 
 
-def factor(config: ScheduleConfig, step: int, total: int, per_epoch: int, losses: Sequence[float] = ()) -> float:
+def factor(config: ScheduleConfig, step: float, total: int, per_epoch: int, losses: Sequence[float] = ()) -> float:
     """Share of the peak learning rate at `step` of `total`, in [0, 1].
 
     Warm-up (linear from 0) comes first, the course fills the steps after it. per_epoch: steps of an epoch. losses: the
@@ -32,7 +32,7 @@ def factor(config: ScheduleConfig, step: int, total: int, per_epoch: int, losses
     return 1.0
 
 
-def one_cycle(step: int, total: int, start: float, peak: float, end: float) -> float:
+def one_cycle(step: float, total: int, start: float, peak: float, end: float) -> float:
     """Cosine up from `start` to 1 over the share `peak` of the steps, cosine down to `end` (Smith & Topin 2018).
 
     torch's OneCycleLR with div_factor 1 / start and final_div_factor start / end.

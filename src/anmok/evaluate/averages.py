@@ -30,7 +30,7 @@ def share(part: int, whole: int, reason: str, worth: float | None = None) -> Met
 
 def average_metrics(classes: list[str], tally: Tally, single: bool, beta: float | None) -> dict[str, Metric]:
     """Balanced accuracy, MCC, Cohen's kappa; micro, macro and weighted means; undefined ones with their reason."""
-    counts = tally.counts
+    counts, n = tally.counts, len(tally.targets)
     points, draws = cm.averages(counts, beta), cm.averages(tally.drawn, beta)
     bounds = class_bounds(tally, beta)
     out: dict[str, Metric] = {}
@@ -39,9 +39,9 @@ def average_metrics(classes: list[str], tally: Tally, single: bool, beta: float 
         if np.isnan(point):
             out[name] = undefined(_why_undefined(name))
         elif single and (how == "micro" or name == "weighted_recall"):  # with one label per image: the accuracy
-            out[name] = share(int(counts.tp.sum()), counts.n, "", tally.images(tally.predicted == tally.targets))
+            out[name] = share(int(counts.tp.sum()), n, "", tally.images(tally.predicted == tally.targets))
         else:
-            size = effective(counts.support) if how == "macro" else counts.n
+            size = effective(counts.support) if how == "macro" else n
             out[name] = percentile(float(point), draws[name], size)
             if how == "micro":
                 continue
@@ -88,6 +88,7 @@ def class_metrics(
         "recall": "no image of this class",
         "specificity": "no image of any other class",
     }
+    known = np.broadcast_to(counts.n, len(classes)).astype(int)
     out = {}
     for i, label in enumerate(classes):
         tp, support, predicted = (int(x[i]) for x in counts[:3])
@@ -100,7 +101,8 @@ def class_metrics(
                 for name, (value, low, high) in bounds.items()
             },
             **areas[i],
-            "support": support, "predicted": predicted, "tp": tp, "fp": fp, "fn": fn, "tn": counts.n - tp - fp - fn,
+            "support": support, "predicted": predicted, "tp": tp, "fp": fp, "fn": fn,
+            "tn": int(known[i]) - tp - fp - fn,
         }  # fmt: skip
     return out
 
@@ -112,7 +114,7 @@ def _correlations(counts: Counts, drawn: Counts) -> dict[str, Metric]:
         ("cohen_kappa", cm.kappa, "truth and prediction are one and the same class"),
     ):
         value = float(score(counts))
-        out[name] = undefined(reason) if np.isnan(value) else percentile(value, score(drawn), counts.n, low=-1.0)
+        out[name] = undefined(reason) if np.isnan(value) else percentile(value, score(drawn), int(counts.n), low=-1.0)
     return out
 
 

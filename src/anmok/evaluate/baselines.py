@@ -13,7 +13,7 @@ BLOCK = 4096  # training images compared at a time: 4,096 × 16 × 16 × 3 in fl
 
 
 def _labelled(targets: np.ndarray) -> np.ndarray:
-    keep = ~np.isnan(targets).any(axis=1) if targets.ndim == 2 else targets >= 0
+    keep = ~np.isnan(targets).all(axis=1) if targets.ndim == 2 else targets >= 0
     if not keep.any():
         raise DataError("no labelled training image to take a baseline from.", where="baseline", code="unlabelled")
     return keep
@@ -22,12 +22,18 @@ def _labelled(targets: np.ndarray) -> np.ndarray:
 def majority(train_targets: np.ndarray, n: int, classes: int) -> np.ndarray:
     """The training split's class frequencies for each of n images, float32[n, K]; its argmax is the majority class.
 
-    train_targets int64[M] (-1: unlabelled), or float[M, K] for multi-label (NaN row: unlabelled): each label's share.
+    train_targets int64[M] (-1: unlabelled), or float[M, K] for multi-label (NaN: unknown): each label's share.
     DataError: no labelled row.
     """
     known = train_targets[_labelled(train_targets)]
-    share = known.mean(axis=0) if known.ndim == 2 else np.bincount(known, minlength=classes) / len(known)
+    share = _label_shares(known) if known.ndim == 2 else np.bincount(known, minlength=classes) / len(known)
     return np.tile(share.astype(np.float32), (n, 1))
+
+
+def _label_shares(targets: np.ndarray) -> np.ndarray:
+    """Share of each label among the images of which it is known, float64[K]; 0 where it is of none."""
+    known = ~np.isnan(targets)
+    return np.where(known, targets, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
 
 
 def nearest_neighbour(
@@ -57,8 +63,9 @@ def nearest_neighbour(
             nearer = distance < best
             best[nearer] = distance[nearer]
             nearest[first : first + BLOCK][nearer] = index[found[nearer]]
-    if train_targets.ndim == 2:
-        return train_targets[nearest].astype(np.float32)
+    if train_targets.ndim == 2:  # what is unknown of the neighbour is guessed by the label's share
+        found = train_targets[nearest]
+        return np.where(np.isnan(found), _label_shares(train_targets[keep]), found).astype(np.float32)
     return np.eye(classes, dtype=np.float32)[train_targets[nearest]]
 
 

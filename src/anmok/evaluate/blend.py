@@ -37,13 +37,13 @@ def vote_probs(members: Sequence[np.ndarray], task: Task) -> np.ndarray:
     return ((1 - hair) * votes + hair * mean_probs(members)).astype(np.float32)
 
 
-def fit_weights(members: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarray:
+def fit_weights(members: Sequence[np.ndarray], targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Weights on the simplex float64[M] that minimise the log loss of the mean: convex, so the optimum is the one.
 
     Multiplicative steps w ← w · (mean over images of p_m / Σ w p), the EM step of a mixture's weights: it never
-    leaves the simplex nor raises the loss.  targets int64[N] or bool[N, K].
+    leaves the simplex nor raises the loss.  targets int64[N] or bool[N, K]; known bool[N, K]: what counts of these.
     """
-    chosen = np.stack([_chosen(probs, targets) for probs in members], axis=1)
+    chosen = np.stack([_chosen(probs, targets, known) for probs in members], axis=1)
     w = np.full(len(members), 1 / len(members))
     for _ in range(STEPS):
         gain = (chosen / (chosen @ w)[:, None]).mean(axis=0)
@@ -54,13 +54,15 @@ def fit_weights(members: Sequence[np.ndarray], targets: np.ndarray) -> np.ndarra
     return w
 
 
-def greedy_counts(members: Sequence[np.ndarray], targets: np.ndarray, rounds: int = ROUNDS) -> np.ndarray:
+def greedy_counts(
+    members: Sequence[np.ndarray], targets: np.ndarray, rounds: int = ROUNDS, known: np.ndarray | None = None
+) -> np.ndarray:
     """How often each member is taken, int64[M], by greedy selection with replacement (Caruana et al. 2004).
 
     Each round takes the member that makes the mean's log loss the least; the selection stops at the round whose
     loss was least, so a bad member is never taken.
     """
-    chosen = np.stack([_chosen(probs, targets) for probs in members])
+    chosen = np.stack([_chosen(probs, targets, known) for probs in members])
     total = np.zeros(chosen.shape[1])
     taken: list[int] = []
     losses: list[float] = []
@@ -79,7 +81,10 @@ def stack_features(members: Sequence[np.ndarray], task: Task) -> np.ndarray:
     return np.hstack([centred(logits_of(np.clip(p, least, 1 - least), task), task) for p in members])
 
 
-def fit_stack(members: Sequence[np.ndarray], targets: np.ndarray, task: Task, strength: float = 0.1) -> Any:
+def fit_stack(
+    members: Sequence[np.ndarray], targets: np.ndarray, task: Task, strength: float = 0.1,
+    known: np.ndarray | None = None,
+) -> Any:  # fmt: skip
     """(coefficients float64[K, M · K], intercepts float64[K]) of a logistic regression on `stack_features`
     (Wolpert 1992).
 
@@ -93,11 +98,12 @@ def fit_stack(members: Sequence[np.ndarray], targets: np.ndarray, task: Task, st
     if task == "multilabel":
         weight, bias = np.zeros((k, m * k)), np.zeros(k)
         for c in range(k):
-            truth, columns = targets[:, c], np.arange(m) * k + c
+            own = slice(None) if known is None else known[:, c]
+            truth, columns = targets[own, c], np.arange(m) * k + c
             if truth.all() or not truth.any():
                 bias[c] = np.log((truth.sum() + 0.5) / ((~truth).sum() + 0.5))
                 continue
-            model = LogisticRegression(C=strength, max_iter=1000).fit(features[:, columns], truth)
+            model = LogisticRegression(C=strength, max_iter=1000).fit(features[own][:, columns], truth)
             weight[c, columns], bias[c] = model.coef_[0], model.intercept_[0]
         return weight, bias
     present = np.unique(targets)
@@ -118,8 +124,8 @@ def mean_log_loss(probs: np.ndarray, targets: np.ndarray) -> float:
     return float(log_losses(probs, targets).mean())
 
 
-def _chosen(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """The probability of what was true, float64[N], or of each pair [N · K] for multi-label; never quite 0."""
+def _chosen(probs: np.ndarray, targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """The probability of what was true, float64[N], or for multi-label of each pair that is known; never quite 0."""
     p = np.asarray(probs, np.float64)
     out = p[np.arange(len(p)), targets] if targets.ndim == 1 else np.where(targets, p, 1 - p).ravel()
-    return np.clip(out, EPS, 1)
+    return np.clip(out if known is None else out[known.ravel()], EPS, 1)

@@ -10,28 +10,37 @@ EPS = float(np.finfo(np.float64).eps)
 BINS = 15
 
 
-def log_losses(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def log_losses(probs: np.ndarray, targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Natural-log loss of each image float64[N]; a probability of 0 counts as 2.2e-16, as in scikit-learn.
 
-    targets int64[N]: -log of the true class's probability; bool[N, K] (multi-label): mean binary cross-entropy over K.
+    targets int64[N]: -log of the true class's probability; bool[N, K] (multi-label): mean binary cross-entropy over K,
+    or over the labels that are known (bool[N, K]).
     """
     if targets.ndim == 1:
         return -np.log(np.clip(probs[np.arange(len(probs)), targets].astype(np.float64), EPS, 1 - EPS))
     chosen = np.where(targets, probs, 1 - probs.astype(np.float64))
-    return -np.log(np.clip(chosen, EPS, 1 - EPS)).mean(axis=1)
+    return label_means(-np.log(np.clip(chosen, EPS, 1 - EPS)), known)
 
 
-def brier_scores(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
+def label_means(values: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """The mean of each image's labels float64[N], over those that are known; values float[N, K]."""
+    if known is None:
+        return values.mean(axis=1)
+    return np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
+
+
+def brier_scores(probs: np.ndarray, targets: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
     """Squared error of each image's probabilities float64[N] (Brier 1950): in [0, 2], for two classes halved to [0, 1].
 
-    targets int64[N]; bool[N, K] (multi-label): the mean over labels, in [0, 1].  scikit-learn's scale_by_half="auto".
+    targets int64[N]; bool[N, K] (multi-label): the mean over the (known) labels, in [0, 1].  scikit-learn's
+    scale_by_half="auto".
     """
     n, k = probs.shape
     out = np.empty(n)
     for part in blocks(n, k):
         block = probs[part].astype(np.float64)
         if targets.ndim == 2:
-            out[part] = ((block - targets[part]) ** 2).mean(axis=1)
+            out[part] = label_means((block - targets[part]) ** 2, None if known is None else known[part])
             continue
         block[np.arange(len(block)), targets[part]] -= 1
         out[part] = np.einsum("ij,ij->i", block, block)
@@ -55,10 +64,11 @@ def true_ranks(probs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     return out
 
 
-def bin_gaps(probs: np.ndarray, targets: np.ndarray, bins: int = BINS) -> np.ndarray:
+def bin_gaps(probs: np.ndarray, targets: np.ndarray, bins: int = BINS, known: np.ndarray | None = None) -> np.ndarray:
     """Confidence minus correctness of each image in its bin, float64[N, bins]; ECE is a function of its sums.
 
-    Equal-width bins (b/bins, (b+1)/bins].  Multi-label: every (image, label) pair has a confidence, its probability.
+    Equal-width bins (b/bins, (b+1)/bins].  Multi-label: every (image, label) pair that is known has a confidence,
+    its probability.
     """
     n = len(probs)
     if targets.ndim == 1:
@@ -67,6 +77,7 @@ def bin_gaps(probs: np.ndarray, targets: np.ndarray, bins: int = BINS) -> np.nda
     else:
         confidence = probs.astype(np.float64).ravel()
         gap, row = confidence - targets.ravel(), np.repeat(np.arange(n), targets.shape[1])
+        gap = gap if known is None else np.where(known.ravel(), gap, 0.0)
     index = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
     return np.bincount(row * bins + index, weights=gap, minlength=n * bins).reshape(n, bins)
 

@@ -12,12 +12,15 @@ import numpy as np
 
 
 class Counts(NamedTuple):
-    """Per-class counts float64[..., K] of n images; a multi-label image counts once in each of its labels."""
+    """Per-class counts float64[..., K] of n images; a multi-label image counts once in each of its labels.
+
+    n: float64[K] where of some images some labels are unknown: those of which each is known.
+    """
 
     tp: np.ndarray
     support: np.ndarray
     predicted: np.ndarray
-    n: int
+    n: int | np.ndarray
 
 
 def confusion_counts(targets: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
@@ -25,11 +28,14 @@ def confusion_counts(targets: np.ndarray, predicted: np.ndarray, k: int) -> np.n
     return np.bincount(targets.astype(np.int64) * k + predicted, minlength=k * k).reshape(k, k)
 
 
-def multilabel_counts(targets: np.ndarray, predicted: np.ndarray) -> np.ndarray:
-    """int64[K, 2, 2]: for each label [[TN, FP], [FN, TP]].  targets, predicted bool[N, K]."""
+def multilabel_counts(targets: np.ndarray, predicted: np.ndarray, known: np.ndarray | None = None) -> np.ndarray:
+    """int64[K, 2, 2]: for each label [[TN, FP], [FN, TP]].  targets, predicted bool[N, K].
+
+    known bool[N, K]: what counts; there targets and predicted are False where it is.
+    """
     tp, support, called = (x.sum(axis=0, dtype=np.int64) for x in (targets & predicted, targets, predicted))
     fp, fn = called - tp, support - tp
-    tn = len(targets) - tp - fp - fn
+    tn = (len(targets) if known is None else known.sum(axis=0, dtype=np.int64)) - tp - fp - fn
     return np.stack([np.stack([tn, fp], axis=-1), np.stack([fn, tp], axis=-1)], axis=1)
 
 
@@ -42,7 +48,10 @@ def counts_of(matrix: np.ndarray) -> Counts:
 def counts_of_labels(matrices: np.ndarray) -> Counts:
     """Counts from the 2×2 matrices [K, 2, 2] of a multi-label task."""
     m = matrices.astype(np.float64)
-    return Counts(m[:, 1, 1], m[:, 1].sum(axis=1), m[:, :, 1].sum(axis=1), int(m[0].sum()))
+    n = m.sum(axis=(1, 2))
+    return Counts(
+        m[:, 1, 1], m[:, 1].sum(axis=1), m[:, :, 1].sum(axis=1), int(n[0]) if (n == n[0]).all() else n
+    )  # fmt: skip
 
 
 def ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:

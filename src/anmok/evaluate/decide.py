@@ -29,10 +29,11 @@ def fit_decision(
     """A decision fitted on the labelled rows of validation.
 
     costs: of a false alarm and a miss (binary: of `positive`, by default classes[1]; multi-label: of every label, or by
-    label; multi-class: of `positive` against the rest), or float[K, K].  precision, recall: promises that hold with
-    probability 1 - delta, for `positive` or of a multi-label task for each label (then delta is shared among labels).
-    prevalence: of classes where the model will be used.  abstain: the share of images left to a person.  calibration:
-    one that is not in the model (isotonic); temperature: the one that is in these probabilities already.
+    label; multi-class: of `positive` against the rest), or float[K, K].  precision, recall: promises that at most a
+    share delta of all validation sets makes and breaks (see `guarantee`), for `positive` or of a multi-label task for
+    each label (then delta is shared among labels).  prevalence: of classes where the model will be used.  abstain: the
+    share of images left to a person.  calibration: one that is not in the model (isotonic); temperature: the one that
+    is in these probabilities already.
 
     A label for which no promise can be given keeps a threshold above every probability, so that it raises no alarm
     that was not promised (of a recall: 0, so that it misses nothing); `promises` says why and how many are needed.
@@ -42,7 +43,7 @@ def fit_decision(
     rows = fitting_rows(p)
     if calibration is not None:
         rows = rows._replace(probs=calibration.apply(rows.probs))
-    source = class_shares(rows.targets, len(rows.classes))
+    source = class_shares(rows.targets, len(rows.classes), rows.known)
     target = full_prior(prevalence or {}, rows.classes, source, rows.task)
     promised = precision is not None or recall is not None
     if promised and costs is not None:

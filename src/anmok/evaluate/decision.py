@@ -20,6 +20,16 @@ HALF = 0.5
 PERSON = "ask a person"
 
 
+def free_word(word: str, classes: Sequence[str]) -> str:
+    """The word, or with a number behind it where a class is called so (in any case)."""
+    taken = {name.casefold() for name in classes}
+    found, number = word, 1
+    while found.casefold() in taken:
+        number += 1
+        found = f"{word} {number}"
+    return found
+
+
 @dataclass(frozen=True)
 class Prior:
     """The prevalence of each class where the model was validated, and where it is used; K numbers each."""
@@ -36,8 +46,10 @@ class Decision:
     class by `costs` [K][K] (rows true), of a binary or multi-label one the `thresholds` of its labels (a multi-class
     task with thresholds answers with the label that is furthest above its own, if one is, else with the most probable
     of those that have none), else the most probable class.  Where the answer's confidence is below `abstain_below`, a
-    person is asked.  `unknown`, `promises` and `text` say what was fitted, for those who use the model; `apply` does
-    not read them.
+    person is asked.  Of a hierarchy, where nothing is decided by costs or thresholds, `fall_back` {parents: {class:
+    parent}, below} says below which probability of the class its parent is answered (see `evaluate.fall_back`):
+    `answers.answered` does that, `decide` and `apply` answer with classes.  `unknown`, `promises` and `text` say what
+    was fitted, for those who use the model; `apply` does not read them.
     """
 
     classes: tuple[str, ...]
@@ -51,8 +63,13 @@ class Decision:
     unknown: dict[str, Any] | None = None
     promises: dict[str, Any] | None = None
     text: tuple[str, ...] = ()
+    fall_back: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise DataError(
+                f"temperature must be above 0, found {self.temperature:g}.", where="decision", code="damaged"
+            )
         if self.costs is not None:
             cost_matrix(self.costs, self.classes)
         wrong = [name for name in self.thresholds or {} if name not in self.classes]
@@ -107,13 +124,13 @@ class Decision:
 
     def apply(self, probs: np.ndarray) -> list[str] | list[list[str]]:
         """The label of each image (of a multi-label task its labels), 'ask a person' where the model is not sure."""
-        decided, asks = self.decide(probs), self.asks(probs)
+        decided, asks, person = self.decide(probs), self.asks(probs), free_word(PERSON, self.classes)
         if self.task == "multilabel":
             return [
-                [PERSON] if ask else [self.classes[k] for k in np.flatnonzero(row)]
+                [person] if ask else [self.classes[k] for k in np.flatnonzero(row)]
                 for row, ask in zip(decided, asks, strict=True)
             ]
-        return [PERSON if ask else self.classes[k] for k, ask in zip(decided, asks, strict=True)]
+        return [person if ask else self.classes[k] for k, ask in zip(decided, asks, strict=True)]
 
     def to_dict(self) -> dict[str, Any]:
         """The content of decision.json: `version`, `temperature`, `thresholds` and `costs`, and what is set besides."""
@@ -126,7 +143,7 @@ class Decision:
             out["calibration"] = self.calibration.to_dict()
         if self.prior is not None:
             out["prior"] = {"source": list(self.prior.source), "target": list(self.prior.target)}
-        for name in ("abstain_below", "unknown", "promises"):
+        for name in ("abstain_below", "unknown", "promises", "fall_back"):
             if getattr(self, name) is not None:
                 out[name] = getattr(self, name)
         return out | ({"text": list(self.text)} if self.text else {})
@@ -159,7 +176,7 @@ class Decision:
                     tuple(map(float, prior["source"])), tuple(map(float, prior["target"]))
                 ),
                 None if below is None else float(below), content.get("unknown"), content.get("promises"),
-                tuple(content.get("text", ())),
+                tuple(content.get("text", ())), _fall_back(content.get("fall_back"), own),
             )  # fmt: skip
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"the decision is damaged ({error!r}).", where="decision", code="damaged") from error
@@ -183,3 +200,13 @@ class Decision:
         label = self.classes[1] if self.classes[1] in thresholds else self.classes[0]
         k = self.classes.index(label)
         return np.where(p[:, k] >= thresholds[label], k, 1 - k)
+
+
+def _fall_back(content: Any, classes: Sequence[str]) -> dict[str, Any] | None:
+    """The content checked: a parent of every class, and a number.  ValueError where it is something else."""
+    if content is None:
+        return None
+    parents, below = content["parents"], float(content["below"])
+    if any(not isinstance(parents.get(name), str) for name in classes):
+        raise ValueError("a class without a parent to fall back to")
+    return {"parents": dict(parents), "below": below}

@@ -60,7 +60,7 @@ def additions(
         right, without = (~_wrong(r, _called(r)) for r in (whole, less))
         gains = {
             "accuracy": right.astype(np.float64) - without,
-            "log_loss": log_losses(less.probs, first.targets) - log_losses(whole.probs, first.targets),
+            "log_loss": _losses(less) - _losses(whole),
         }
         drawn = resample_sums(np.column_stack([*gains.values()]), rng, resamples) / len(right)
         out.append({"member": name, "mcnemar": mcnemar(without, right)} | {
@@ -69,12 +69,16 @@ def additions(
     return sorted(out, key=lambda row: -row["log_loss"]["value"])
 
 
+def _losses(rows: Rows) -> np.ndarray:
+    return log_losses(rows.probs, rows.targets, rows.known)
+
+
 def _called(rows: Rows) -> np.ndarray:
     return rows.probs >= 0.5 if rows.targets.ndim == 2 else rows.probs.argmax(axis=1)
 
 
 def _wrong(rows: Rows, called: np.ndarray) -> np.ndarray:
-    wrong = called != rows.targets
+    wrong = (called != rows.targets) & (True if rows.known is None else rows.known)
     return wrong.any(axis=1) if wrong.ndim == 2 else wrong
 
 

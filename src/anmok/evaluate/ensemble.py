@@ -130,15 +130,15 @@ def fit_ensemble(models: Mapping[str, Predictions], how: How = "soft") -> Ensemb
             code="test-split", remedy="Give the predictions of the validation split, or out-of-fold predictions.",
         )  # fmt: skip
     rows = aligned(matched)
-    members, targets = [r.probs for r in rows], rows[0].targets
+    members, targets, known = [r.probs for r in rows], rows[0].targets, rows[0].known
     if how == "stack":
-        weight, bias = blend.fit_stack(members, targets, first.task)
+        weight, bias = blend.fit_stack(members, targets, first.task, known=known)
         return replace(
             plain, coefficients=tuple(tuple(map(float, row)) for row in weight), intercepts=tuple(map(float, bias))
         )
     if how == "weighted":
-        weights = blend.fit_weights(members, targets)
+        weights = blend.fit_weights(members, targets, known)
     else:
-        counts = blend.greedy_counts(members, targets)
+        counts = blend.greedy_counts(members, targets, known=known)
         weights = counts / counts.sum()
     return replace(plain, weights=tuple(map(float, weights)))

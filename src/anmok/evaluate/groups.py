@@ -76,7 +76,9 @@ def class_tables(groups: np.ndarray, targets: np.ndarray, predicted: np.ndarray,
 
 
 def class_worth(tables: tuple[Any, Any, Any], sizes: np.ndarray) -> dict[str, np.ndarray]:
-    """What each class's precision, recall, F1 and specificity are worth in images, float64[K]; sizes float64[G].
+    """What each class's precision, recall, F1 and specificity are worth in images, float64[K].
+
+    sizes: images of each group float64[G], or those of which each label is known float64[G, K].
 
     F1 rests on the images that are of the class or are called so.
     """
@@ -86,7 +88,7 @@ def class_worth(tables: tuple[Any, Any, Any], sizes: np.ndarray) -> dict[str, np
     columns = [table.tocsc() for table in tables]
     for start in range(0, k, step):
         tp, support, called = (table[:, start : start + step].toarray() for table in columns)
-        other = sizes[:, None] - support
+        other = (sizes[:, None] if sizes.ndim == 1 else sizes[:, start : start + step]) - support
         for name, part, whole in (
             ("precision", tp, called),
             ("recall", tp, support),

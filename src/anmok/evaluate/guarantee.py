@@ -1,6 +1,8 @@
-"""Thresholds that keep a promise: precision, or recall, at least so much, wrong with probability at most delta.
+"""Thresholds that keep a promise: precision, or recall, at least so much, but for a share delta of validation sets.
 
-The promise is about images that come like those of validation; delta counts the validation sets that mislead.
+The promise is about images that come like those of validation.  Delta is a share of all the validation sets that could
+be drawn, those included that make no promise: at most that share makes one that is broken.  Of the sets that do make a
+promise a larger share may be broken, where few do: from 200 images a precision is seldom promised, and rightly so.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ def at_least(
 ) -> Promise:  # fmt: skip
     """The threshold that promises a precision (with as much recall as can be) or a recall (with as much precision).
 
+    delta: the largest share, of all validation sets that could be drawn, which makes a promise that is broken.
     Both together share delta, and the threshold is the lowest that keeps both.  scores float[N], positive bool[N];
     precision, recall and delta in (0, 1).  UsageError: none is asked for, or one outside.
     """

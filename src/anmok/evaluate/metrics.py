@@ -12,7 +12,7 @@ from anmok.core.errors import DataError
 from anmok.core.types import Evaluation, Predictions
 from anmok.evaluate import confusion as cm
 from anmok.evaluate.averages import Metric, average_metrics, class_metrics, share, undefined
-from anmok.evaluate.calibration import bin_gaps, brier_scores, log_losses, true_ranks
+from anmok.evaluate.calibration import bin_gaps, brier_scores, label_means, log_losses, true_ranks
 from anmok.evaluate.groups import group_codes
 from anmok.evaluate.hierarchy import class_distances
 from anmok.evaluate.intervals import of_mean, reflected
@@ -54,7 +54,8 @@ def evaluate(p: Predictions, split: str, **asked: Any) -> Evaluation:
     each class, or over groups, not narrower than the fewest images of a class allow.  Multi-label: `accuracy` is
     the share of images with exactly the right set of labels, `log_loss` the mean binary cross-entropy, `ece` is over
     all (image, label) pairs.  ROC-AUC and average precision are one-vs-rest means over classes (so the latter is the
-    mAP; binary: of classes[1]).  DataError: see `usable_rows`.
+    mAP; binary: of classes[1]).  What is unknown of a multi-label image (NaN) counts in no score; `unknown` says how
+    many pairs that are.  DataError: see `usable_rows`.
     """
     return scored(of_split(p, split), split, Asked(**asked))
 
@@ -85,6 +86,7 @@ def scored(p: Predictions, split: str, asked: Asked) -> Evaluation:
         "decision": _decision(rows),
         "rejected": rows.rejected,
         "unlabelled": rows.unlabelled,
+        **({} if rows.known is None else {"unknown": int((~rows.known).sum())}),
     })  # fmt: skip
 
 
@@ -139,10 +141,14 @@ def _accuracies(rows: Rows, found: Tally, top: tuple[int, ...]) -> dict[str, Met
 def _probabilities(rows: Rows, found: Tally, rng: np.random.Generator, asked: Asked) -> dict[str, Metric]:
     """Log loss, Brier score and calibration error: one bootstrap of their sums serves all, and the Hamming loss."""
     n, multi = len(rows.probs), rows.task == "multilabel"
-    per_image = {"log_loss": log_losses(rows.probs, rows.targets), "brier": brier_scores(rows.probs, rows.targets)}
+    known = rows.known
+    per_image = {
+        "log_loss": log_losses(rows.probs, rows.targets, known), "brier": brier_scores(rows.probs, rows.targets, known)
+    }  # fmt: skip
     if multi:
-        per_image["hamming_loss"] = (found.predicted != rows.targets).mean(axis=1)
-    gaps = bin_gaps(rows.probs, rows.targets) / (rows.targets.size // n)
+        per_image["hamming_loss"] = label_means((found.predicted != rows.targets).astype(np.float64), known)
+    pairs = rows.targets.size if known is None else int(known.sum())
+    gaps = bin_gaps(rows.probs, rows.targets, known=known) / (pairs / n)
     features = np.column_stack([*per_image.values(), gaps])
     drawn = resample_sums(
         features, rng, asked.resamples, strata=None if multi else rows.targets, groups=found.groups
@@ -189,5 +195,5 @@ def _areas(
         reason = "not computed"
     else:
         one_hot = rows.targets if rows.targets.ndim == 2 else rows.targets[:, None] == np.arange(k)
-        return areas(rows.probs, one_hot, rows.task == "binary", groups)
+        return areas(rows.probs, one_hot, rows.task == "binary", groups, rows.known)
     return {name: undefined(reason) for name in AREAS}, [{name: undefined(reason) for name in AREAS}] * k

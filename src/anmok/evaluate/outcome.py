@@ -44,13 +44,18 @@ def outcome(
     out: dict[str, Any] = {"n": len(rows.ids), "asked": share(int(asks.sum()), len(asks), "")}
     labels = [c for c in decision.classes if c in (decision.thresholds or decision.classes)]
     place = {c: decision.classes.index(c) for c in labels}
-    out["labels"] = {c: _label(_is(targets, k), _is(decided, k), codes) for c, k in place.items()}
+    known = None if rows.known is None else rows.known[keep]
+    out["labels"] = {
+        c: _label(*_known(k, known, _is(targets, k), _is(decided, k), codes)) for c, k in place.items()
+    }  # fmt: skip
     rng, there = np.random.default_rng(seed), _weights(decision, rows.targets)
     if there is not None:
         weighed = _Draw(there[keep], targets, codes, rng, resamples)
         for c, k in place.items():
             out["labels"][c]["precision_there"] = weighed.precision(targets == k, decided == k)
     drawn = _Draw(np.ones(len(targets)) if there is None else there[keep], targets, codes, rng, resamples)
+    if known is not None:  # what is unknown of an image costs nothing
+        decided, plain = decided & known, plain & known
     out["cost"] = _cost(decision, targets, decided, plain, costs or {}, drawn)
     return out | {"text": sentences(decision, out)}
 
@@ -108,6 +113,11 @@ def _of_100(value: float) -> str:
 
 def _is(classes: np.ndarray, k: int) -> np.ndarray:
     return classes[:, k] if classes.ndim == 2 else classes == k
+
+
+def _known(k: int, known: np.ndarray | None, *columns: np.ndarray | None) -> tuple[Any, ...]:
+    """The columns at the images of which label k is known."""
+    return columns if known is None else tuple(None if c is None else c[known[:, k]] for c in columns)
 
 
 def _label(truth: np.ndarray, alarm: np.ndarray, codes: np.ndarray | None) -> dict[str, Any]:

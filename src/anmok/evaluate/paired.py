@@ -67,8 +67,8 @@ def compare(
     )
     per_image = {
         "accuracy": [r.astype(np.float64) for r in right],
-        "log_loss": [log_losses(rows.probs, rows.targets) for rows in (first, second)],
-        "brier": [brier_scores(rows.probs, rows.targets) for rows in (first, second)],
+        "log_loss": [log_losses(rows.probs, rows.targets, rows.known) for rows in (first, second)],
+        "brier": [brier_scores(rows.probs, rows.targets, rows.known) for rows in (first, second)],
     }
     # one bootstrap for all: of each image the three differences and, where that fits, its cell in both tables
     differences = np.column_stack([y - x for x, y in per_image.values()])
@@ -109,7 +109,7 @@ def _called(rows: Rows) -> np.ndarray:
 
 
 def _right(rows: Rows, called: np.ndarray) -> np.ndarray:
-    right = called == rows.targets
+    right = (called == rows.targets) | (False if rows.known is None else ~rows.known)
     return right.all(axis=1) if right.ndim == 2 else right
 
 

@@ -10,8 +10,13 @@ from anmok.core.errors import DataError, UsageError, did_you_mean
 from anmok.core.types import Task
 
 
-def class_shares(targets: np.ndarray, k: int) -> np.ndarray:
-    """The prevalence of each class among labelled rows, float64[K].  targets int64[N] or bool[N, K]."""
+def class_shares(targets: np.ndarray, k: int, known: np.ndarray | None = None) -> np.ndarray:
+    """The prevalence of each class among labelled rows, float64[K].  targets int64[N] or bool[N, K].
+
+    known bool[N, K]: what counts of multi-label targets, None for all.
+    """
+    if known is not None:
+        return targets.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
     return targets.mean(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=k) / len(targets)
 
 

@@ -73,7 +73,7 @@ def linear_probe(
 
 
 def unit(vectors: np.ndarray) -> np.ndarray:
-    """float32[N, D] of length 1; a vector of zeros stays one."""
+    """float32[..., N, D] of length 1; a vector of zeros stays one."""
     vectors = np.asarray(vectors, np.float32)
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return vectors / np.where(lengths > 0, lengths, 1)

@@ -65,16 +65,18 @@ def _small(deviation: np.ndarray, n: float, value: float) -> np.ndarray:
 
 
 def areas(
-    probs: np.ndarray, positives: np.ndarray, binary: bool = False, groups: np.ndarray | None = None
-) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    probs: np.ndarray, positives: np.ndarray, binary: bool = False, groups: np.ndarray | None = None,
+    known: np.ndarray | None = None,
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:  # fmt: skip
     """(metrics of the task, metrics of each class): {area: {value, low, high} or n/a}.
 
     probs float[N, K], positives bool[N, K].  The task's area is the mean over the classes where it is defined, for a
-    binary task that of the second class.  groups int64[N]: images of a group answer together.
+    binary task that of the second class.  groups int64[N]: images of a group answer together.  known
+    bool[N, K]: what counts, None for all.
     """
     n, k = probs.shape
     count = positives.sum(axis=0)
-    sizes = np.minimum(count, n - count)
+    sizes = np.minimum(count, (n if known is None else known.sum(axis=0)) - count)
     each: list[dict[str, Any]] = []
     mean, influence = dict.fromkeys(AREAS, 0.0), {name: np.zeros(n) for name in AREAS}
     defined = int((sizes > 0).sum())
@@ -83,7 +85,7 @@ def areas(
             reason = "no image of any other class" if count[c] else "no image of this class"
             each.append({name: {"value": None, "reason": reason} for name in AREAS})
             continue
-        found = class_areas(probs[:, c], positives[:, c])
+        found = class_areas(probs[:, c], positives[:, c]) if known is None else _of_known(probs, positives, known, c)
         each.append({name: _metric(area.value, area.influence, sizes[c], groups) for name, area in found.items()})
         for name, area in found.items():
             mean[name] += area.value / defined
@@ -97,6 +99,18 @@ def areas(
         for metric in task.values():
             metric["note"] = f"mean over {defined} of {k} classes; undefined for classes without images here"
     return task, each
+
+
+def _of_known(probs: np.ndarray, positives: np.ndarray, known: np.ndarray, c: int) -> dict[str, Area]:
+    """The areas of class c over the images of which it is known; the others have no influence."""
+    own = known[:, c]
+    found = class_areas(probs[own, c], positives[own, c])
+    out = {}
+    for name, area in found.items():
+        influence = np.zeros(len(probs))
+        influence[own] = area.influence
+        out[name] = Area(area.value, influence)
+    return out
 
 
 def _metric(value: float, influence: np.ndarray, n: float, groups: np.ndarray | None) -> dict[str, Any]:

@@ -17,7 +17,8 @@ SUM_TOLERANCE = 1e-3  # of a row of probabilities; float32 softmax over 1,000 cl
 class Rows(NamedTuple):
     """What is scored, and how many rows were left out.
 
-    probs float[N, K] without NaN, targets int64[N] or bool[N, K], ids N strings.
+    probs float[N, K] without NaN, targets int64[N] or bool[N, K], ids N strings; known: bool[N, K] of multi-label
+    targets of which some are unknown (they are False), None where all are known.
     """
 
     probs: np.ndarray
@@ -27,6 +28,13 @@ class Rows(NamedTuple):
     rejected: int
     unlabelled: int
     ids: list[str]
+    known: np.ndarray | None = None
+
+    def take(self, keep: np.ndarray) -> Rows:
+        """The rows where keep, bool[N], says so."""
+        ids = [self.ids[i] for i in np.flatnonzero(keep)]
+        known = None if self.known is None else self.known[keep]
+        return self._replace(probs=self.probs[keep], targets=self.targets[keep], ids=ids, known=known)
 
 
 class Extent(NamedTuple):
@@ -57,7 +65,7 @@ def of_split(p: Predictions, split: str | None) -> Predictions:
 
 
 def usable_rows(p: Predictions) -> Rows:
-    """Labelled rows whose image could be read.
+    """Labelled rows whose image could be read; of multi-label rows one known label is enough.
 
     Rows with a NaN probability are counted as rejected, then rows without a target as unlabelled.  DataError: no rows,
     no labelled row, probabilities outside [0, 1] or (but for multi-label) not summing to one, a target out of range.
@@ -91,7 +99,10 @@ def usable_rows(p: Predictions) -> Rows:
     _check_probs(extent, ids, p.task)
     _check_targets(targets, len(p.classes), p.task)
     if p.task == "multilabel":
-        targets = targets > 0.5
+        gaps = np.isnan(targets)
+        return Rows(
+            probs, targets > 0.5, p.classes, p.task, rejected, unlabelled, ids, ~gaps if gaps.any() else None
+        )  # fmt: skip
     return Rows(probs, targets, p.classes, p.task, rejected, unlabelled, ids)
 
 
@@ -123,7 +134,7 @@ def _labelled(p: Predictions) -> np.ndarray:
             where="predictions",
             code="shape",
         )
-    return ~np.isnan(p.targets).any(axis=1) if p.task == "multilabel" else p.targets >= 0
+    return ~np.isnan(p.targets).all(axis=1) if p.task == "multilabel" else p.targets >= 0
 
 
 def _check_probs(extent: Extent, ids: list[str], task: Task) -> None:
@@ -153,8 +164,8 @@ def _check_probs(extent: Extent, ids: list[str], task: Task) -> None:
 
 def _check_targets(targets: np.ndarray, k: int, task: Task) -> None:
     if task == "multilabel":
-        wrong = targets[(targets != 0) & (targets != 1)]
-        allowed = "0 or 1"
+        wrong = targets[(targets != 0) & (targets != 1) & ~np.isnan(targets)]
+        allowed = "0 or 1 (NaN: unknown)"
     else:
         wrong = targets[targets >= k]
         allowed = f"0 to {k - 1} (-1: unlabelled)"

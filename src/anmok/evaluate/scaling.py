@@ -49,8 +49,9 @@ def choose_calibration(p: Predictions, kinds: tuple[Kind, ...] = KINDS, *, seed:
         losses = np.empty(n)
         for part in range(parts):
             inside = fold == part
-            fitted = fit_rows(_part(rows, ~inside), kind)
-            losses[inside] = log_losses(fitted.apply(rows.probs[inside]), rows.targets[inside])
+            fitted = fit_rows(rows.take(~inside), kind)
+            held = rows.take(inside)
+            losses[inside] = log_losses(fitted.apply(held.probs), held.targets, held.known)
         held_out[kind] = losses
     best: Kind = next(iter(held_out))
     for kind, losses in held_out.items():
@@ -72,20 +73,16 @@ def fit_rows(rows: Rows, kind: Kind) -> Calibration:
     return Calibration(kind, rows.task, **fit[kind](rows))
 
 
-def _part(rows: Rows, keep: np.ndarray) -> Rows:
-    return rows._replace(
-        probs=rows.probs[keep], targets=rows.targets[keep], ids=[rows.ids[i] for i in np.flatnonzero(keep)]
-    )
-
-
 def _truth(rows: Rows) -> np.ndarray:
     return rows.targets.astype(np.float64) if rows.targets.ndim == 2 else np.eye(len(rows.classes))[rows.targets]
 
 
-def _loss(logits: np.ndarray, truth: np.ndarray, task: Task) -> float:
-    """Summed log loss of logits float64[N, K]; for multi-label over all pairs."""
+def _loss(logits: np.ndarray, truth: np.ndarray, task: Task, known: np.ndarray | None = None) -> float:
+    """Summed log loss of logits float64[N, K]; for multi-label over all pairs that are known."""
     from scipy.special import logsumexp
 
+    if known is not None:
+        logits, truth = logits[known], truth[known]
     if task == "multilabel":
         return float(np.logaddexp(0, logits).sum() - (truth * logits).sum())
     return float(logsumexp(logits, axis=1).sum() - (truth * logits).sum())
@@ -97,8 +94,8 @@ def _temperature(rows: Rows) -> dict[str, Any]:
 
     logits, truth = logits_of(rows.probs, rows.task), _truth(rows)
     found = minimize_scalar(
-        lambda log: _loss(logits * np.exp(-log), truth, rows.task), bounds=(np.log(0.05), np.log(20)), method="bounded",
-        options={"xatol": 1e-7},
+        lambda log: _loss(logits * np.exp(-log), truth, rows.task, rows.known), bounds=(np.log(0.05), np.log(20)),
+        method="bounded", options={"xatol": 1e-7},
     )  # fmt: skip
     return {"temperature": float(np.exp(found.x))}
 
@@ -114,9 +111,9 @@ def _vector(rows: Rows) -> dict[str, Any]:
     def loss(x: np.ndarray) -> tuple[float, np.ndarray]:
         z = logits * x[:k] + x[k:]
         away = x - start
-        error = probs_of(z, rows.task) - truth
+        error = (probs_of(z, rows.task) - truth) * (1 if rows.known is None else rows.known)
         gradient = np.r_[(error * logits).sum(axis=0), error.sum(axis=0)] + PULL * away
-        return _loss(z, truth, rows.task) + PULL / 2 * float(away @ away), gradient
+        return _loss(z, truth, rows.task, rows.known) + PULL / 2 * float(away @ away), gradient
 
     x = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 500}).x
     return {"weight": tuple(map(float, x[:k])), "bias": tuple(map(float, x[k:]))}
@@ -130,9 +127,13 @@ def _isotonic(rows: Rows) -> dict[str, Any]:
     truth = _truth(rows)
     n, k = truth.shape
     least = 0.5 / (n + 1)
-    knots = []
+    knots: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
     for c in [1] if rows.task == "binary" else range(k):
+        own = slice(None) if rows.known is None else rows.known[:, c]
+        if not len(truth[own, c]):  # of no image is it known: its probabilities stay as they are
+            knots.append(((0.0, 1.0), (0.0, 1.0)))
+            continue
         curve = IsotonicRegression(y_min=least, y_max=1 - least, out_of_bounds="clip")
-        curve.fit(rows.probs[:, c].astype(np.float64), truth[:, c])
+        curve.fit(rows.probs[own, c].astype(np.float64), truth[own, c])
         knots.append((tuple(map(float, curve.X_thresholds_)), tuple(map(float, curve.y_thresholds_))))
     return {"knots": tuple(knots)}

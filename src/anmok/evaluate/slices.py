@@ -12,7 +12,7 @@ from anmok.core.errors import UsageError, did_you_mean
 from anmok.core.types import Predictions
 from anmok.evaluate.metrics import Asked, scored
 from anmok.evaluate.paired import holm
-from anmok.evaluate.rows import of_split, usable_rows
+from anmok.evaluate.rows import Rows, of_split, usable_rows
 
 SMALL = 30  # images below which a slice's score says little
 LOWER_IS_BETTER = ("log_loss", "brier", "ece", "hamming_loss", "hierarchical_cost")
@@ -37,9 +37,7 @@ def evaluate_slices(
     values = [column.get(i) for i in rows.ids]
     code, names = _codes(values)
     settings = replace(Asked(**asked), ranking=asked.get("ranking", False))
-    right = rows.probs.argmax(axis=1) == rows.targets if rows.targets.ndim == 1 else (
-        ((rows.probs >= 0.5) == rows.targets).all(axis=1)
-    )  # fmt: skip
+    right = rows.probs.argmax(axis=1) == rows.targets if rows.targets.ndim == 1 else _all_right(rows)
     out = []
     for number, name in enumerate(names):
         inside = code == number
@@ -62,6 +60,12 @@ def evaluate_slices(
         return value is None, 0.0 if value is None else -sign * value
 
     return sorted(out, key=badness)
+
+
+def _all_right(rows: Rows) -> np.ndarray:
+    """Whether every known label of an image is right, bool[N]."""
+    right = (rows.probs >= 0.5) == rows.targets
+    return (right if rows.known is None else right | ~rows.known).all(axis=1)
 
 
 def buckets(values: Sequence[float | None], parts: int = 4) -> list[str | None]:

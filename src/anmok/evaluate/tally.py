@@ -40,12 +40,19 @@ def tally(
     """Count and draw; see `Tally`."""
     k = len(rows.classes)
     multi = rows.targets.ndim == 2
-    matrix = cm.multilabel_counts(rows.targets, predicted) if multi else cm.confusion_counts(rows.targets, predicted, k)
+    if rows.known is not None:  # what is unknown is neither right nor wrong
+        predicted = predicted & rows.known
+    matrix = (
+        cm.multilabel_counts(rows.targets, predicted, rows.known)
+        if multi
+        else cm.confusion_counts(rows.targets, predicted, k)
+    )
     counts = cm.counts_of_labels(matrix) if multi else cm.counts_of(matrix)
     if groups is not None:
-        tables, sizes = class_tables(groups, rows.targets, predicted, k), by_group(np.ones(counts.n), groups)
+        tables, sizes = class_tables(groups, rows.targets, predicted, k), by_group(np.ones(len(predicted)), groups)
         drawn = resample_groups(tables, sizes, rng, resamples)
-        return Tally(rows.targets, predicted, matrix, counts, drawn, class_worth(tables, sizes), groups)
+        worth = class_worth(tables, sizes if rows.known is None else by_group(rows.known, groups))
+        return Tally(rows.targets, predicted, matrix, counts, drawn, worth, groups)
     drawn = (
         _label_draws(rows.targets, predicted, rng, resamples)
         if multi

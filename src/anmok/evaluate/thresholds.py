@@ -26,12 +26,18 @@ class Sweep(NamedTuple):
 
 
 def label_scores(rows: Rows, label: str) -> tuple[np.ndarray, np.ndarray]:
-    """(scores float64[N], positive bool[N]) of one class against the rest.  UsageError: no such class."""
+    """(scores float64[N], positive bool[N]) of one class against the rest, of the images of which it is known.
+
+    UsageError: no such class.
+    """
     if label not in rows.classes:
         raise UsageError(
             f"no such class as {label}.", where="positive", remedy=did_you_mean(label, rows.classes), code="setting"
         )
     k = rows.classes.index(label)
+    if rows.known is not None:
+        own = rows.known[:, k]
+        return rows.probs[own, k].astype(np.float64), rows.targets[own, k]
     return rows.probs[:, k].astype(np.float64), rows.targets[:, k] if rows.targets.ndim == 2 else rows.targets == k
 
 

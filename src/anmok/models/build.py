@@ -13,6 +13,7 @@ from anmok.core.errors import UsageError
 from anmok.core.pixels import GRAY_MEAN, GRAY_STD, IMAGENET_MEAN, IMAGENET_STD
 from anmok.core.types import Task
 from anmok.models.adapt import freeze
+from anmok.models.bilinear import with_bilinear
 from anmok.models.classifier import Classifier, outputs_for
 from anmok.models.config import ModelConfig
 from anmok.models.heads import head_names
@@ -56,9 +57,17 @@ def build(
             raise UsageError(
                 "a module given as an object has no weights on the hub.", where="--weights pretrained", code="weights"
             )
+        if "pool" in options:
+            raise UsageError(
+                "a module given as an object pools as it does.", where="--model.pool", code="model",
+                remedy="Leave it out, or put a BilinearHead into the module.",
+            )  # fmt: skip
         backbone = module
     elif config.weights == "pretrained":
-        backbone, mean, std, said = build_pretrained(config.name, outputs, channels, size, options)
+        plain = {k: v for k, v in options.items() if k != "pool"}
+        backbone, mean, std, said = build_pretrained(config.name, outputs, channels, size, plain)
+        if "pool" in options:
+            backbone = with_bilinear(backbone, config.name, outputs, channels, size)
     else:
         backbone = build_network(config.name, outputs, channels, size, options)
     outputs = check_outputs(backbone, (1, 2) if task == "binary" else (outputs,), channels, size)
@@ -103,5 +112,6 @@ def model_options(config: ModelConfig) -> dict[str, Any]:
         "drop_rate": config.drop,
         "drop_path_rate": config.drop_path,
         "norm": None if config.norm == "auto" else config.norm,
+        "pool": None if config.pool == "auto" else config.pool,
     }
     return {k: v for k, v in given.items() if v is not None}

@@ -29,6 +29,9 @@ class ModelConfig(Config):
     norm: Literal["auto", "none", "batch", "group", "layer"] = Field(
         "auto", description="Normalisation of our own networks; auto: as published (lenet: none)."
     )
+    pool: Literal["auto", "bilinear"] = Field(
+        "auto", description="How the last features become one vector; auto: the network's own way, bilinear: by pairs."
+    )
     drop: float | None = Field(None, ge=0, lt=1, description="Dropout before the head (timm models).")
     drop_path: float | None = Field(None, ge=0, lt=1, description="Stochastic depth (timm models that have it).")
 

@@ -19,7 +19,7 @@ def fetch(repo: str, file: str = "model.safetensors") -> Path:
     MachineError (code `offline` or `weights`) that names the weights and says how to bring them.
     """
     hub = need("huggingface_hub", "train")
-    constants, errors = hub.constants, hub.errors
+    constants, errors = need("huggingface_hub.constants", "train"), hub.errors
     with contextlib.suppress(errors.EntryNotFoundError, errors.HfHubHTTPError, OSError):
         return Path(hub.hf_hub_download(repo, file, local_files_only=True))
     if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from anmok.core.errors import UsageError
+from anmok.models.bilinear import with_bilinear
 from anmok.models.families import check_size
 from anmok.models.own import OWN, build_own, kind_of, refuse_norm
 from anmok.models.timm_networks import create_timm, timm_cfg
@@ -31,12 +32,15 @@ def build_network(
 ) -> nn.Module:  # fmt: skip
     """The network `name`, freshly initialised: float[B, channels, image_size, image_size] to [B, outputs].
 
-    options: drop_rate and drop_path_rate (timm's, and those of ours that have them), norm (ours). forbidden: a folder
-    that user code is never imported from.  UsageError: unknown name (with the nearest), an image below the network's
-    minimum, or arguments the network does not take.
+    options: drop_rate and drop_path_rate (timm's, and those of ours that have them), norm (ours), pool (bilinear: see
+    `with_bilinear`). forbidden: a folder that user code is never imported from.  UsageError: unknown name (with the
+    nearest), an image below the network's minimum, or arguments the network does not take.
     """
     kind, options = kind_of(name), dict(options or {})
     check_size(name, image_size)
+    if options.pop("pool", None) == "bilinear":
+        plain = build_network(name, outputs, channels, image_size, options, forbidden)
+        return with_bilinear(plain, name, outputs, channels, image_size)
     if kind == "own":
         return build_own(name, outputs, channels, image_size, options)
     if kind == "timm":

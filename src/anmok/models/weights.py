@@ -12,20 +12,9 @@ from torch import nn
 from anmok.core.errors import DataError, UsageError
 from anmok.core.files import MANIFEST, read_json, verify_manifest
 from anmok.models.heads import in_head
+from anmok.models.pickled import PICKLED as PICKLED
+from anmok.models.pickled import refuse_pickle
 from anmok.models.positions import fit_positions
-
-PICKLED = {".pt", ".pth", ".ckpt", ".bin", ".pt2", ".pkl", ".pickle", ".joblib"}
-
-
-def refuse_pickle(path: Path) -> None:
-    """Raise a DataError for a file in a format that can run code when it is read."""
-    if path.suffix.lower() in PICKLED and not path.is_dir():
-        raise DataError(
-            f"{path.suffix} files are pickled and can run code when they are read; anmok reads .safetensors only.",
-            where=str(path),
-            remedy=f"If you trust where it comes from: anmok convert --trust {path.name} writes its tensors anew.",
-            code="pickle",
-        )
 
 
 def find_weights(path: Path | str) -> Path:

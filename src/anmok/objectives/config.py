@@ -12,7 +12,7 @@ from anmok.core.config import Config
 class LossConfig(Config):
     """Which loss, and its quantities."""
 
-    name: Literal["auto", "cross-entropy", "nll", "bce", "bce-with-logits", "focal", "soft-f1"] = Field(
+    name: Literal["auto", "cross-entropy", "nll", "bce", "bce-with-logits", "focal", "asymmetric", "soft-f1"] = Field(
         "auto", description="auto: cross-entropy, or bce-with-logits for binary and multi-label tasks."
     )
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Share of each target spread over all classes.")
@@ -24,6 +24,11 @@ class LossConfig(Config):
     pos_weight: list[float] | None = Field(None, description="Weights of the positives, for bce-with-logits.")
     ignore_index: int = Field(-100, description="Target that does not count, for cross-entropy and nll.")
     gamma: float = Field(2.0, ge=0, description="Focusing exponent of the focal loss.")
+    gamma_positive: float = Field(0.0, ge=0, description="Of asymmetric: focusing exponent of labels that are there.")
+    gamma_negative: float = Field(4.0, ge=0, description="Of asymmetric: focusing exponent of labels that are not.")
+    margin: float = Field(
+        0.05, ge=0, lt=1, description="Of asymmetric: probability up to which a label that is not there costs nothing."
+    )
 
 
 class ObjectiveConfig(Config):

@@ -29,6 +29,8 @@ class Contrastive(Objective):
     those of the whole global batch.
     """
 
+    whole_batch = "the images of a batch are each other's negatives, and parts have fewer"
+
     def __init__(
         self, encoder: Encoder, mean: tuple[float, ...], std: tuple[float, ...], temperature: float = 0.5,
         projection: int = 128, labels: bool = False,

@@ -27,16 +27,26 @@ class Supervised(nn.Module):
         self.model, self.loss = model, loss
 
     def forward(self, batch: Batch) -> Outcome:
-        """The loss of a batch and how many of its images are right (of a multi-label one: in every label)."""
+        """The loss of a batch and how many of its images are right (of a multi-label one: in every known label)."""
         logits = self.model(batch.images)
         loss = self.loss(logits, batch.targets)
         with torch.no_grad():
             correct = self._correct(logits, batch.targets)
         return Outcome(loss, {"correct": correct})
 
+    def counted(self, batch: Batch) -> int | torch.Tensor:
+        """How many the loss of a batch is the mean over, see `MeanLoss.counted`."""
+        counted = getattr(self.loss, "counted", None)
+        return len(batch) if counted is None else counted(torch.as_tensor(batch.targets))
+
+    @property
+    def whole_batch(self) -> str:
+        """Why the loss means something else of a batch taken in parts; empty where it does not."""
+        return getattr(self.loss, "whole", "")
+
     def _correct(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         if self.model.task == "multilabel":
-            return ((logits > 0) == (targets > 0.5)).all(1).sum()
+            return (((logits > 0) == (targets > 0.5)) | targets.isnan()).all(1).sum()
         hard = targets.argmax(1) if targets.ndim == 2 else targets
         guess = (logits[:, 0] > 0).long() if logits.shape[1] == 1 else logits.argmax(1)
         return (guess == hard).sum()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anmok.report.figures import WIDTH, table
-from anmok.report.words import NAMES
+from anmok.report.language import ENGLISH, Language
 
 
 def curve(
@@ -17,6 +17,7 @@ def curve(
     number: str = "~g",
     zero: bool = True,
     best_epoch: int | None = None,
+    language: Language = ENGLISH,
 ) -> Any | None:
     """Values of the epoch events over epochs; None where there are none.
 
@@ -24,6 +25,7 @@ def curve(
     """
     import altair as alt
 
+    t = language.labels
     rows = [
         {"epoch": event["epoch"], "series": name, "value": value}
         for name, path in series.items()
@@ -36,7 +38,7 @@ def curve(
     epochs = {row["epoch"] for row in rows}
     x = alt.X(
         "epoch:Q",
-        title="epoch",
+        title=t["epoch"],
         scale=alt.Scale(nice=False, zero=False, padding=6),
         axis=alt.Axis(tickMinStep=1, format="d", grid=False, tickCount=6),
     )
@@ -62,12 +64,15 @@ def curve(
                 scale=alt.Scale(domain=names, range=[[1, 0], [6, 3], [2, 2]]),
                 legend=legend,
             ),
-            tooltip=["epoch:Q", "series:N", alt.Tooltip("value:Q", format=".4~g")],
+            tooltip=[
+                alt.Tooltip("epoch:Q", title=t["epoch"]), alt.Tooltip("series:N", title=title),
+                alt.Tooltip("value:Q", format=".4~g"),
+            ],
         )
     )  # fmt: skip
     layers = [lines]
     if best_epoch in epochs:
-        best = alt.Chart(table([{"epoch": best_epoch, "text": "kept"}])).encode(x=x)
+        best = alt.Chart(table([{"epoch": best_epoch, "text": t["kept"]}])).encode(x=x)
         layers.insert(0, best.mark_rule(strokeDash=[3, 3], style="quiet"))
         layers.append(
             best.mark_text(dy=-6, fontSize=11, baseline="bottom", style="quiet").encode(y=alt.value(0), text="text:N")
@@ -80,19 +85,27 @@ def _at(event: Mapping[str, Any], path: str) -> Any:
     return (event.get(head) or {}).get(rest) if rest else event.get(head)
 
 
-def training_curves(history: Sequence[Mapping[str, Any]], best_epoch: int | None = None) -> dict[str, Any]:
-    """{title: figure} of loss, validation scores, learning rate and speed; only those the history has."""
+def training_curves(
+    history: Sequence[Mapping[str, Any]], best_epoch: int | None = None, language: Language = ENGLISH
+) -> dict[str, Any]:
+    """{title: figure} of loss, validation scores, learning rate and speed; only those the history has.
+
+    Titles are in English in every language: `curve_TITLE` is the label that is shown.
+    """
+    t, named = language.labels, language.words.metric_name
     measured = [
         m for m in ("accuracy", "macro_f1", "balanced_accuracy") if any(m in (e.get("val") or {}) for e in history)
     ]
-    losses = {"training": "loss", "validation": "val.loss"}
+    losses = {t["series_training"]: "loss", t["series_validation"]: "val.loss"}
     if not any("loss" in (e.get("val") or {}) for e in history):
-        losses["validation"] = "val.log_loss"
-    scores = {NAMES[m][0].lower(): f"val.{m}" for m in measured}
+        losses[t["series_validation"]] = "val.log_loss"
+    scores = {named(m)[0].lower(): f"val.{m}" for m in measured}
+    told: dict[str, Any] = {"best_epoch": best_epoch, "language": language}
+    plain: dict[str, Any] = {"language": language}
     figures = {
-        "Loss": curve(history, losses, "loss", best_epoch=best_epoch),
-        "Validation scores": curve(history, scores, "score", number=".2f", zero=False, best_epoch=best_epoch),
-        "Learning rate": curve(history, {"learning rate": "lr"}, "learning rate", number="~g"),
-        "Speed": curve(history, {"speed": "images_per_s"}, "images per second", number="~s"),
+        "Loss": curve(history, losses, t["loss"], **told),
+        "Validation scores": curve(history, scores, t["score"], number=".2f", zero=False, **told),
+        "Learning rate": curve(history, {t["learning_rate"]: "lr"}, t["learning_rate"], number="~g", **plain),
+        "Speed": curve(history, {t["speed"]: "images_per_s"}, t["images_per_second"], number="~s", **plain),
     }
     return {name: figure for name, figure in figures.items() if figure is not None}

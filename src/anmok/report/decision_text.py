@@ -6,6 +6,11 @@ import html
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+DELTA = (
+    "What delta says: of all validation sets that could have been drawn, at most that share makes a promise that is "
+    "then broken, and those that make none count as keeping it. So it is not the chance that this very promise is "
+    "broken: where few sets could have made one, as with few images, more of the promises made may be broken."
+)
 WHERE = {
     "val": "On {n} validation images, those it was fitted on",
     "oof": "On {n} out-of-fold images, those it was fitted on",
@@ -46,16 +51,17 @@ def rule_lines(decision: Mapping[str, Any]) -> list[str]:
 
 
 def promise_lines(decision: Mapping[str, Any]) -> list[str]:
-    """What is promised of each label, or why nothing can be."""
+    """What is promised of each label, or why nothing can be; and what delta counts, where something is."""
     out = []
-    for label, promise in (decision.get("promises") or {}).items():
+    promises = decision.get("promises") or {}
+    for label, promise in promises.items():
         if promise["threshold"] is not None:
             out.append(f"Promised for {label}: {promise['reason']}.")
             continue
         needed = promise.get("needed")
         more = f"; about {needed:,} validation images would do" if needed else ""
         out.append(f"Nothing can be promised for {label}: {promise['reason']}{more}.")
-    return out
+    return out + ([DELTA] if any(promise["threshold"] is not None for promise in promises.values()) else [])
 
 
 def decision_html(lines: Sequence[str]) -> str:

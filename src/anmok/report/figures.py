@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from anmok.core.files import write_atomic
+from anmok.report.language import ENGLISH, Language
 from anmok.report.theme import DARK, LIGHT, vega_config
-from anmok.report.words import NAMES, baseline_name
 
 WIDTH = 560
 MOST_CLASSES = 100  # a larger matrix shows the classes with the most mistakes
@@ -41,11 +41,11 @@ def cell_step(k: int) -> int:
     return next((step for most, step in ((4, 58), (8, 46), (12, 36), (25, 24), (50, 16)) if k <= most), 11)
 
 
-def confusion_matrix(confusion: Mapping[str, Any]) -> Any:
+def confusion_matrix(confusion: Mapping[str, Any], language: Language = ENGLISH) -> Any:
     """Counts of a single-label task, coloured by the share of the true class: blue where right, orange where wrong."""
     import altair as alt
 
-    index = shown_classes(confusion["counts"])
+    t, index = language.labels, shown_classes(confusion["counts"])
     names = [confusion["classes"][i] for i in index]
     step, rows = cell_step(len(names)), []
     dense, small = step < 24, step < 16  # dense: no number and no empty cell is drawn
@@ -63,19 +63,20 @@ def confusion_matrix(confusion: Mapping[str, Any]) -> Any:
     axis: dict[str, Any] = {"labelFontSize": size, "labelLimit": limit, "labelOverlap": False}
     x = alt.X(
         "predicted:N",
-        title="predicted label",
+        title=t["predicted_label"],
         scale=alt.Scale(domain=names, paddingInner=0.04, paddingOuter=0),
         axis=alt.Axis(orient="top", labelAngle=-90 if small else 0 if flat else -40, **axis),
     )
     y = alt.Y(
         "truth:N",
-        title="true label",
+        title=t["true_label"],
         scale=alt.Scale(domain=names, paddingInner=0.04, paddingOuter=0),
         axis=alt.Axis(**axis),
     )
     tip = [
-        alt.Tooltip("truth:N", title="true"), alt.Tooltip("predicted:N", title="predicted"),
-        alt.Tooltip("images:Q", format=","), alt.Tooltip("share:Q", title="of the true class", format=".1%"),
+        alt.Tooltip("truth:N", title=t["tip_true"]), alt.Tooltip("predicted:N", title=t["tip_predicted"]),
+        alt.Tooltip("images:Q", title=t["tip_images"], format=","),
+        alt.Tooltip("share:Q", title=t["tip_share"], format=".1%"),
     ]  # fmt: skip
     base = alt.Chart(table(rows)).encode(x=x, y=y, tooltip=tip)
     scale: dict[str, Any] = {"type": "sqrt", "domain": [0, 1], "interpolate": "lab"}
@@ -95,36 +96,43 @@ def confusion_matrix(confusion: Mapping[str, Any]) -> Any:
     return chart.properties(width=width, height=alt.Step(step))
 
 
-def label_outcomes(per_class: Mapping[str, Mapping[str, Any]]) -> Any:
+def label_outcomes(per_class: Mapping[str, Mapping[str, Any]], language: Language = ENGLISH) -> Any:
     """For each label of a multi-label task: images found, missed and wrongly given it."""
     import altair as alt
 
-    kinds = (("found (TP)", "tp"), ("missed (FN)", "fn"), ("false alarm (FP)", "fp"))
+    t = language.labels
+    kinds = {key: t[f"outcome_{key}"] for key in ("tp", "fn", "fp")}
     rows = [
-        {"label": label, "outcome": kind, "images": row[key], "order": order}
+        {"truth": label, "predicted": key, "outcome": kind, "images": row[key], "order": order}
         for label, row in per_class.items()
-        for order, (kind, key) in enumerate(kinds)
+        for order, (key, kind) in enumerate(kinds.items())
     ]
     return (
         alt.Chart(table(rows))
         .mark_bar(height={"band": 0.7})
         .encode(
-            x=alt.X("images:Q", title="images", axis=alt.Axis(tickMinStep=1, format="~s")),
-            y=alt.Y("label:N", title=None, scale=alt.Scale(domain=list(per_class)), axis=alt.Axis(labelOverlap=False)),
+            x=alt.X("images:Q", title=t["tip_images"], axis=alt.Axis(tickMinStep=1, format="~s")),
+            y=alt.Y("truth:N", title=None, scale=alt.Scale(domain=list(per_class)), axis=alt.Axis(labelOverlap=False)),
             color=alt.Color(
                 "outcome:N",
                 title=None,
-                scale=alt.Scale(domain=["found (TP)", "false alarm (FP)", "missed (FN)"], range="category"),
+                scale=alt.Scale(domain=[kinds["tp"], kinds["fp"], kinds["fn"]], range="category"),
                 sort=None,
             ),
             order=alt.Order("order:Q"),
-            tooltip=["label:N", "outcome:N", alt.Tooltip("images:Q", format=",")],
+            tooltip=[
+                alt.Tooltip("truth:N", title=t["class"]),
+                alt.Tooltip("outcome:N", title=t["tip_predicted"]),
+                alt.Tooltip("images:Q", title=t["tip_images"], format=","),
+            ],
         )
         .properties(width=WIDTH, height=alt.Step(24 if len(per_class) <= 30 else 15))
     )
 
 
-def class_scores(per_class: Mapping[str, Mapping[str, Any]], most: int = MOST_CLASSES) -> Any:
+def class_scores(
+    per_class: Mapping[str, Mapping[str, Any]], most: int = MOST_CLASSES, language: Language = ENGLISH
+) -> Any:
     """F1 with its interval, precision and recall of the `most` worst classes, worst first; their images in brackets."""
     import altair as alt
 
@@ -132,53 +140,57 @@ def class_scores(per_class: Mapping[str, Mapping[str, Any]], most: int = MOST_CL
         value = item[1]["f1"]["value"]
         return 2.0 if value is None else value
 
-    scores, rows, names = ["F1", "precision", "recall"], [], []
+    t, rows, names = language.labels, [], []
+    scores = {score: t[f"score_{score}"] for score in ("f1", "precision", "recall")}
     for label, row in sorted(per_class.items(), key=by_f1)[:most]:
         names.append(f"{label} ({row['support']:,})")
-        for score in scores:
-            m = row[score.lower()]
+        for score, shown in scores.items():
+            m = row[score]
             if m["value"] is not None:
                 interval = {"low": m.get("low", m["value"]), "high": m.get("high", m["value"])}
-                rows.append({"label": names[-1], "score": score, "value": m["value"], **interval})
+                rows.append({"label": names[-1], "kind": score, "score": shown, "value": m["value"], **interval})
     legend = alt.Legend(symbolOpacity=1)
-    colour = alt.Color("score:N", title=None, scale=alt.Scale(domain=scores, range="category"), legend=legend)
-    shapes = alt.Scale(domain=scores, range=["square", "triangle-right", "circle"])
+    colour = alt.Color("score:N", title=None, scale=alt.Scale(domain=list(scores.values()), range="category"),
+                       legend=legend)  # fmt: skip
+    shapes = alt.Scale(domain=list(scores.values()), range=["square", "triangle-right", "circle"])
     shape = alt.Shape("score:N", title=None, scale=shapes, legend=legend)
     base = alt.Chart(table(rows)).encode(
-        x=alt.X("value:Q", title="score", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".1f", tickCount=5)),
+        x=alt.X("value:Q", title=t["score"], scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format=".1f", tickCount=5)),
         y=alt.Y(
             "label:N", title=None, scale=alt.Scale(domain=names), axis=alt.Axis(labelOverlap=False, labelLimit=170)
         ),
         tooltip=[
-            "label:N", "score:N", alt.Tooltip("value:Q", format=".3f"),
+            alt.Tooltip("label:N", title=t["class"]), alt.Tooltip("score:N", title=t["metric"]),
+            alt.Tooltip("value:Q", title=t["value"], format=".3f"),
             alt.Tooltip("low:Q", format=".3f"), alt.Tooltip("high:Q", format=".3f"),
         ],
     )  # fmt: skip
-    f1 = base.transform_filter("datum.score == 'F1'")
+    f1 = base.transform_filter("datum.kind == 'f1'")
     bars = f1.mark_bar(opacity=0.3, height={"band": 0.62}).encode(color=colour)
-    rules = f1.mark_rule(strokeWidth=1.5, style="quiet").encode(x=alt.X("low:Q", title="score"), x2="high:Q")
-    points = base.transform_filter("datum.score != 'F1'").mark_point(filled=True, size=64, opacity=1)
+    rules = f1.mark_rule(strokeWidth=1.5, style="quiet").encode(x=alt.X("low:Q", title=t["score"]), x2="high:Q")
+    points = base.transform_filter("datum.kind != 'f1'").mark_point(filled=True, size=64, opacity=1)
     step = 32 if len(names) <= 12 else 22 if len(names) <= 30 else 15
     return alt.layer(bars, rules, points.encode(color=colour, shape=shape)).properties(
         width=WIDTH, height=alt.Step(step)
     )
 
 
-def comparison(evaluation: Mapping[str, Any], metric: str = "accuracy") -> Any:
+def comparison(evaluation: Mapping[str, Any], metric: str = "accuracy", language: Language = ENGLISH) -> Any:
     """The model's score with its interval above those of the baselines."""
     import altair as alt
 
-    models = {"this model": evaluation["metrics"]}
+    t, words = language.labels, language.words
+    models = {t["this_model"]: evaluation["metrics"]}
     if evaluation.get("leaked"):
-        models["without leaked images"] = evaluation["leaked"]["metrics"]
-    models |= {baseline_name(name): metrics for name, metrics in evaluation.get("baselines", {}).items()}
+        models[t["without_leaked"]] = evaluation["leaked"]["metrics"]
+    models |= {words.baseline_name(name): metrics for name, metrics in evaluation.get("baselines", {}).items()}
     rows = []
     for name, metrics in models.items():
         m = metrics.get(metric, {"value": None})
         if m["value"] is not None:
             low, high = m.get("low", m["value"]), m.get("high", m["value"])
             row = {"of": name, "value": m["value"], "low": low, "high": high, "text": f"{100 * m['value']:.1f} %"}
-            rows.append(row | {"model": name == "this model"})
+            rows.append(row | {"model": name == t["this_model"]})
     base = alt.Chart(table(rows)).encode(
         y=alt.Y(
             "of:N",
@@ -187,11 +199,11 @@ def comparison(evaluation: Mapping[str, Any], metric: str = "accuracy") -> Any:
             axis=alt.Axis(labelLimit=200, labelOverlap=False),
         ),
         tooltip=[
-            alt.Tooltip("of:N", title="scored"), alt.Tooltip("value:Q", format=".3f"),
+            alt.Tooltip("of:N", title=t["model"]), alt.Tooltip("value:Q", title=t["value"], format=".3f"),
             alt.Tooltip("low:Q", format=".3f"), alt.Tooltip("high:Q", format=".3f"),
         ],
     )  # fmt: skip
-    title = f"{NAMES[metric][0].lower()}, 95 % interval"
+    title = f"{words.metric_name(metric)[0].lower()}, {t['interval_95']}"
     axis = alt.Axis(labelExpr="format(100 * datum.value, 'd') + ' %'", tickCount=5)
     x = alt.X("value:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=axis)
     low = alt.X("low:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=axis)

@@ -24,11 +24,23 @@ from anmok.report.figures import (
     label_outcomes,
     shown_classes,
 )
+from anmok.report.judged_content import Judged
+from anmok.report.judged_page import (
+    cell_data,
+    judged_captions,
+    judged_figures,
+    slice_tables,
+    slider_data,
+    spoken,
+)
+from anmok.report.language import Language, language_of
+from anmok.report.plain import plain_lines
 from anmok.report.shell import asset, block, picture_address, script_hash, style, template
 from anmok.report.theme import vega_config
 
 THUMBNAIL_BYTES = 1_500_000  # of all pictures together; later mistakes are shown without one
 MOST_MISTAKES = 60
+CLASS_SCORES = ("precision", "recall", "f1", "specificity", "roc_auc", "average_precision")
 
 
 def write_report(path: Path | str, content: ReportContent) -> Path:
@@ -37,29 +49,48 @@ def write_report(path: Path | str, content: ReportContent) -> Path:
 
 
 def render(content: ReportContent) -> str:
-    """The page as text."""
-    filters = {"percent": words.percent, "number": words.number, "interval": words.interval}
+    """The page as text.  UsageError: a language that is none of ours."""
+    language = language_of(content.language)
+    said, judged = language.words, content.judged or Judged()
+    filters = {
+        "percent": said.percent, "number": said.number, "interval": said.interval, "reason": said.reason,
+    }  # fmt: skip
     evaluation = content.evaluation.data
     drawn = figures_of(content)
-    bundle, script = vega_bundle(), asset("report.js")
+    bundle, script = vega_bundle(), asset("report.js") + asset("explore.js")
+    per_class = evaluation["per_class"]
     return template("report.html.j2", filters).render(
         content=content,
+        judged=judged,
         evaluation=evaluation,
-        headline=words.headline(evaluation),
-        remarks=words.remarks(evaluation),
-        metrics=_metric_rows(evaluation),
-        averages=_average_rows(evaluation["metrics"]),
-        baselines={words.baseline_name(name): m for name, m in evaluation.get("baselines", {}).items()},
+        t=language.labels,
+        say=language.say,
+        row_name=language.row,
+        language=language.code,
+        headline=said.headline(evaluation),
+        remarks=said.remarks(evaluation),
+        plain=plain_lines(evaluation, language),
+        metrics=_metric_rows(evaluation, language),
+        averages=_average_rows(evaluation["metrics"], language),
+        baselines={said.baseline_name(name): m for name, m in evaluation.get("baselines", {}).items()},
         pairs=_confused_pairs(evaluation),
         hidden=max(0, len(evaluation["confusion"]["classes"]) - MOST_CLASSES),
+        most_classes=MOST_CLASSES,
+        class_scores=[s for s in CLASS_SCORES if all(s in row for row in per_class.values())],
+        slices=slice_tables(evaluation.get("slices") or {}, language),
         mistakes=_gallery(content.mistakes),
         counts=_count_rows(content.counts),
         curves=[name for name in drawn if name.startswith("curve-")],
-        captions=_captions(content),
+        threshold_curves=[name for name in ("pr", "roc", "reliability", "risk") if name in drawn],
+        captions=_captions(content, language),
         figures={name: block(figure) for name, figure in drawn.items()},
         least=_least_widths(evaluation),
+        decision=decision_rows(evaluation.get("decision") or {}),
+        sliders=block(slider_data(judged)),
+        cells=block(cell_data(judged.cells)),
+        texts=block(spoken(language)),
         themes=block({"light": vega_config(), "dark": vega_config(dark=True)}),
-        style=style("report.css"),
+        style=style("report.css", "explore.css"),
         bundle=bundle,
         script=script,
         hashes=[script_hash(bundle), script_hash(script)],
@@ -68,14 +99,16 @@ def render(content: ReportContent) -> str:
 
 def figures_of(content: ReportContent) -> dict[str, dict[str, Any]]:
     """{name: Vega-Lite specification} of every figure on the page, as wide as their place."""
-    evaluation = content.evaluation.data
-    figures = {"comparison": comparison(evaluation)}
+    evaluation, language = content.evaluation.data, language_of(content.language)
+    figures = {"comparison": comparison(evaluation, language=language)}
     if evaluation["task"] == "multilabel":
-        figures["outcomes"] = label_outcomes(evaluation["per_class"])
+        figures["outcomes"] = label_outcomes(evaluation["per_class"], language)
     else:
-        figures["confusion"] = confusion_matrix(evaluation["confusion"])
-    figures["classes"] = class_scores(evaluation["per_class"])
-    for name, figure in training_curves(content.history, content.best_epoch).items():
+        figures["confusion"] = confusion_matrix(evaluation["confusion"], language)
+    figures["classes"] = class_scores(evaluation["per_class"], language=language)
+    if content.judged is not None:
+        figures |= judged_figures(content.judged, evaluation, language)
+    for name, figure in training_curves(content.history, content.best_epoch, language).items():
         figures[f"curve-{name}"] = figure
     return {name: fluid(figure) for name, figure in figures.items()}
 
@@ -99,13 +132,13 @@ def vega_bundle() -> Any:
     )
 
 
-def _metric_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
+def _metric_rows(evaluation: Mapping[str, Any], language: Language) -> list[dict[str, Any]]:
     """The main metrics: name, explanation, value, and where they lie on a scale of 0 to 100."""
     metrics = evaluation["metrics"]
     rest = [n for n in metrics if n not in words.MAIN and n.partition("_")[0] not in words.AVERAGES]
     rows = []
     for name in [n for n in words.MAIN if n in metrics] + rest:
-        m, (shown, meaning) = metrics[name], words.metric_name(name)
+        m, (shown, meaning) = metrics[name], language.words.metric_name(name)
         track = None
         if m["value"] is not None and name not in words.UNBOUNDED:
             low, high = m.get("low", m["value"]), m.get("high", m["value"])
@@ -116,13 +149,10 @@ def _metric_rows(evaluation: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _average_rows(metrics: Mapping[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _average_rows(metrics: Mapping[str, Any], language: Language) -> list[tuple[str, list[dict[str, Any]]]]:
     """Precision, recall and F1 as macro, micro and weighted means."""
     return [
-        (
-            {"precision": "Precision", "recall": "Recall", "f1": "F1"}[score],
-            [metrics[f"{a}_{score}"] for a in words.AVERAGES],
-        )
+        (language.labels[score], [metrics[f"{a}_{score}"] for a in words.AVERAGES])
         for score in words.SCORES
         if f"macro_{score}" in metrics
     ]
@@ -173,22 +203,38 @@ def _least_widths(evaluation: Mapping[str, Any]) -> dict[str, int]:
     return {"confusion": 45 + min(120, 7 * longest) + min(34, cell_step(len(index))) * len(index)}
 
 
-def _captions(content: ReportContent) -> dict[str, str]:
+def decision_rows(decision: Mapping[str, Any]) -> dict[str, str]:
+    """What an answer follows from, as text; what it does (its outcome) is told elsewhere."""
+    out = {}
+    for name, value in decision.items():
+        if name in ("outcome", "text", "unknown", "promises"):
+            continue
+        if name == "costs":
+            out[name] = f"{len(value)} × {len(value)}"
+        elif isinstance(value, Mapping):
+            out[name] = ", ".join(f"{key} {_short(one)}" for key, one in list(value.items())[:8])
+        else:
+            out[name] = _short(value)
+    return out
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_short(one)}" for key, one in list(value.items())[:4])
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"({len(value)})" if isinstance(value, list | tuple) else str(value)
+
+
+def _captions(content: ReportContent, language: Language) -> dict[str, str]:
     """What a figure shows, in words, for those who do not see it and for those who do."""
-    data = content.evaluation.data
-    k, n = len(data["confusion"]["classes"]), words.count(data["n"], f"{data['split']} image".strip())
-    worst = f" (the {MOST_CLASSES} worst of {k:,})" if k > MOST_CLASSES else ""
-    matrix = (
-        f"{n} in {words.count(k, 'class', 'classes')}. A row holds the images of one true class: blue where the "
-        "prediction was right, orange where it was wrong; the stronger the colour, the larger its share of the row."
-    )
-    scores = (
-        "The bar is F1 and the line its 95 % interval; precision is the share of alarms that are right, recall the "
-        f"share of a class that is found. Worst class first{worst}, its images in brackets."
-    )
-    return {
-        "comparison": "Accuracy of the model and of the baselines, with 95 % intervals.",
-        "confusion": matrix,
-        "outcomes": f"{n}. For each label: images where it was found, where it was missed, where it was given wrongly.",
-        "classes": scores,
+    data, say, count = content.evaluation.data, language.say, language.words.count
+    k, n = len(data["confusion"]["classes"]), count(data["n"], f"{data['split']} image".strip())
+    worst = say("caption_worst", most=MOST_CLASSES, k=k) if k > MOST_CLASSES else ""
+    out = {
+        "comparison": say("caption_comparison"),
+        "confusion": say("caption_confusion", images=n, classes=count(k, "class", "classes")),
+        "outcomes": say("caption_outcomes", images=n),
+        "classes": say("caption_classes", worst=worst),
     }
+    return out if content.judged is None else out | judged_captions(content.judged, data, language)

@@ -45,13 +45,18 @@ def render_pretrain(content: PretrainContent) -> str:
 
 
 def curves_of(content: PretrainContent) -> dict[str, Any]:
-    """{title: figure} of loss, probes, learning rate and speed; only those the history has."""
+    """{title: figure} of loss, probes, retrieval, learning rate and speed; only those the history has."""
     history, best = content.history, content.best_epoch
     figures = {
         "Loss": curve(history, {"training": "loss", "validation": "val.loss"}, "loss", zero=False, best_epoch=best),
         "Probes": curve(
             history, {"linear": "val.linear", "nearest neighbours": "val.knn"}, "accuracy", number=".2f", zero=False,
             best_epoch=best,
+        ),
+        "Retrieval": curve(
+            history,
+            {"caption of an image": "val.image_to_text_r1", "image of a caption": "val.text_to_image_r1"},
+            "recall@1", number=".2f", zero=False, best_epoch=best,
         ),
         "Learning rate": curve(history, {"learning rate": "lr"}, "learning rate", number="~g"),
         "Speed": curve(history, {"speed": "images_per_s"}, "images per second", number="~s"),

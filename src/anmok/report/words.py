@@ -1,4 +1,4 @@
-"""Numbers as text and the sentences of a report, so that another language is another such file."""
+"""Numbers as text and the sentences of a report; another language is another such file, see `language.py`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ NAMES = {
     "brier": ("Brier score", "squared distance of the probabilities from the truth; lower is better"),
     "top_3_accuracy": ("Top-3 accuracy", "the true label is among the three likeliest"),
     "top_5_accuracy": ("Top-5 accuracy", "the true label is among the five likeliest"),
+    "coarse_accuracy": ("Coarse accuracy", "share of images whose class has the right parent"),
     "hierarchical_cost": ("Hierarchical cost", "distance of mistakes in the classes' tree; lower is better"),
 }
 MAIN = (
@@ -37,6 +38,7 @@ MAIN = (
     "brier",
     "top_3_accuracy",
     "top_5_accuracy",
+    "coarse_accuracy",
     "hierarchical_cost",
 )
 # A baseline gives labels, not these.
@@ -69,6 +71,11 @@ def interval(metric: Mapping[str, Any], digits: int = 3) -> str:
 def metric_name(name: str) -> tuple[str, str]:
     """(name shown, explanation) of a metric."""
     return NAMES.get(name, (name.replace("_", " ").capitalize(), ""))
+
+
+def reason(text: str) -> str:
+    """Why a score is undefined, or a note on it, as the evaluation gives it."""
+    return text
 
 
 def baseline_name(name: str) -> str:
@@ -123,7 +130,7 @@ def _beside_baselines(evaluation: Mapping[str, Any]) -> list[str]:
 def remarks(evaluation: Mapping[str, Any]) -> list[str]:
     """What a reader must know beside the headline: looks at the test split, leaked rows, rows left out."""
     out = []
-    looks = evaluation.get("looks")
+    looks = evaluation.get("looks") if evaluation.get("split", "test") == "test" else 0
     if looks:
         times = (
             "once, which is as it should be"

@@ -64,7 +64,10 @@ def probabilities(model: Any, images: np.ndarray, batch: int = 64) -> np.ndarray
 
 def accuracy(probs: np.ndarray, targets: np.ndarray, task: Task) -> Metric:
     """Share of images that are right (multi-label: in every label), with Wilson's interval."""
-    right = (probs >= 0.5) == (targets > 0.5) if task == "multilabel" else probs.argmax(axis=1) == targets
+    if task == "multilabel":  # what is unknown is not wrong
+        right = ((probs >= 0.5) == (targets > 0.5)) | np.isnan(targets)
+    else:
+        right = probs.argmax(axis=1) == targets
     hits, n = int((right.all(axis=1) if right.ndim == 2 else right).sum()), len(targets)
     low, high = wilson(hits, n)
     return {"value": hits / n, "low": low, "high": high, "images": n}

@@ -130,7 +130,7 @@ def settle(job: Job, clock: Callable[[], float] = time.perf_counter) -> int:
             f"{config.minutes:g} minutes are too few for one epoch, which takes about {epoch_s / 60:.1f}.",
             where="--minutes", remedy="Allow more, or choose a smaller --image-size.", code="budget",
         )  # fmt: skip
-    write_json(path, read_json(path) | {"epochs": epochs})
+    write_json(path, read_json(path) | {"epochs": epochs, "steps": None, "budget": None})  # whole epochs
     return epochs
 
 

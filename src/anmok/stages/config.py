@@ -13,6 +13,8 @@ from anmok.data.config import DataConfig, LabelsConfig, SplitConfig
 from anmok.engine.config import OptimConfig, RuntimeConfig, ScheduleConfig, TrainingConfig
 from anmok.models.config import ModelConfig
 from anmok.objectives.config import LossConfig
+from anmok.objectives.pairs_config import TrainObjective
+from anmok.stages.semi_settings import SemiConfig
 
 Tracker = Literal["tensorboard", "mlflow", "wandb"]
 
@@ -56,3 +58,5 @@ class TrainConfig(LearnConfig):
     """Everything `anmok train` can be told; `config.toml` of a run holds it complete."""
 
     loss: LossConfig = LossConfig()
+    objective: TrainObjective = TrainObjective()
+    semi: SemiConfig = SemiConfig()

@@ -124,7 +124,8 @@ def _fold(folder: Path, table: Table, config: TrainConfig, fold: int) -> Run:
             return run
         return train(resume=path)
     split = config.split.model_copy(update={"fold": fold, "given": "honour"})
-    own = config.model_copy(update={"split": split, "labels": LabelsConfig()})  # the table has them already
+    data = config.data.model_copy(update={"hierarchy": None})
+    own = config.model_copy(update={"split": split, "labels": LabelsConfig(), "data": data})  # the table has them
     say(f"fold {fold + 1} of {split.folds}")
     path.mkdir(exist_ok=True)
     return start(path, table, own)

@@ -22,6 +22,7 @@ from anmok.stages.decide_asked import Costs, numbers, read_costs
 from anmok.stages.decide_calibrate import AUTO, Calibrated, calibrate, calibrated, of_model
 from anmok.stages.decide_rescore import rescore
 from anmok.stages.ensemble_run import find_run
+from anmok.stages.hierarchy_scores import fitted_decision
 from anmok.stages.judge import groups_of
 from anmok.stages.run import Run
 
@@ -49,7 +50,8 @@ def decide(
     """Fit a decision on a run's validation predictions, write it into the run's model, and say what it does.
 
     run: a Run or ensemble, or its path.  cost: see `decide_asked.read_costs`; at_least: {'precision': 0.95, 'recall':
-    0.99} or the same as text, promised with probability 1 - delta; positive: of which class fp, fn and promises are.
+    0.99} or the same as text, which is promised; delta: the share of all validation sets that could be drawn which may
+    make a promise that is broken, those that make none counted in; positive: of which class fp, fn and promises are.
     abstain: share of the images that are left to a person.  prevalence: {'thief': 0.001}, how frequent classes are
     where the model is used.  calibrate: auto, none, temperature, vector or isotonic.
 
@@ -132,6 +134,7 @@ def _write(
     content = decision.to_dict()
     if of_labels:
         content["label_costs"] = {label: cost._asdict() for label, cost in of_labels.items()}
+    content = fitted_decision(run.table, next(iter(new.values())), content)  # of validation: the first
     content["before"] = {"model_hash": old_hash, "calibration": made.inside.to_dict()}
     model_hash = write_decision(run.path / "model", content, head=made.head, said=said)
     run.__dict__.pop("model", None)  # read again when it is asked for: it has changed

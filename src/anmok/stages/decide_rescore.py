@@ -9,8 +9,9 @@ from anmok.core.artifacts import save_predictions
 from anmok.core.files import read_json, write_json
 from anmok.core.types import Evaluation, Predictions
 from anmok.stages.ensemble_run import again, report_of_any
-from anmok.stages.judge import scores
+from anmok.stages.judge import groups_of, scores
 from anmok.stages.run import Run
+from anmok.stages.slices import divisions, sliced
 
 
 def rescore(run: Run, split: str, predictions: Predictions, decision: Mapping[str, Any]) -> Evaluation:
@@ -20,6 +21,9 @@ def rescore(run: Run, split: str, predictions: Predictions, decision: Mapping[st
     old = read_json(file) if file.is_file() else {}
     content = scores(run.table, split, predictions, decision)
     content |= {name: value for name, value in old.items() if name not in content and name != "leaked"}
+    if old.get("slices"):
+        divided = divisions(run.table, split, list(old["slices"]))
+        content["slices"] = sliced(divided, predictions, split, groups_of(run.table))
     evaluation = Evaluation(content)
     write_json(file, content)
     latest = run.path / "evaluation.json"

@@ -13,7 +13,6 @@ from anmok.core.errors import DataError, UsageError, did_you_mean
 from anmok.core.files import MANIFEST, new_folder, read_json, sha256, write_atomic, write_json, write_manifest
 from anmok.core.types import Evaluation, Predictions
 from anmok.data.table import Table
-from anmok.evaluate.decide import plain_decision
 from anmok.evaluate.ensemble import FITTED, WAYS, Ensemble, How, fit_ensemble
 from anmok.report.ensemble_text import ensemble_lines
 from anmok.stages import run_folder
@@ -21,6 +20,7 @@ from anmok.stages.decide_calibrate import of_model
 from anmok.stages.ensemble_gain import gain, held_out, latency
 from anmok.stages.ensemble_model import FILE
 from anmok.stages.ensemble_run import CONFIG, EnsembleRun, find_run, report_of_any
+from anmok.stages.hierarchy_scores import fitted_decision
 from anmok.stages.judge import groups_of, judge, scores, write_evaluation
 from anmok.stages.run import Run
 
@@ -140,13 +140,15 @@ def write_ensemble(
         write_settings(temporary, first, content, table)
         model = temporary / "model"
         write_json(model / FILE, {k: v for k, v in content.items() if k not in ("gain", "latency_ms")})
-        write_json(model / "decision.json", plain_decision(list(fitted.classes), fitted.task).to_dict())
+        fitting = next(iter(predictions.values()), None)  # of validation, or out of fold
+        decision = fitted_decision(first.table if table is None else table, fitting)
+        write_json(model / "decision.json", decision)
         write_atomic(model / "README.md", _readme(folder.name, content))
         write_manifest(model)
     model_hash = sha256(folder / "model" / MANIFEST)
     run = EnsembleRun(folder)
     for split, p in predictions.items():
-        judge_stored(run, split, p, model_hash)
+        judge_stored(run, split, p, model_hash, decision)
     return run
 
 
@@ -166,16 +168,18 @@ def members_of(runs: Mapping[str, Run], home: Path) -> dict[str, Any]:
     }
 
 
-def judge_stored(run: Run, split: str, p: Predictions, model_hash: str) -> None:
-    """Write a split's predictions, evaluation and report."""
+def judge_stored(
+    run: Run, split: str, p: Predictions, model_hash: str, decision: Mapping[str, Any] | None = None
+) -> None:
+    """Write a split's predictions, evaluation and report; decision: the content of decision.json."""
     marked = Predictions(
         p.ids, p.classes, p.probs, p.targets, p.task, [split] * len(p), model_hash, run.table.fingerprint, p.errors
     )
     save_predictions(marked, run.path / "predictions" / f"{split}.parquet")
     if split == "oof":
-        evaluation = Evaluation(scores(run.table, split, marked))
+        evaluation = Evaluation(scores(run.table, split, marked, decision))
     else:
-        evaluation = judge(run.table, split, marked, run.config.data)
+        evaluation = judge(run.table, split, marked, run.config.data, decision)
     write_evaluation(run.path, evaluation)
     report_of_any(run, split, evaluation, marked)
 

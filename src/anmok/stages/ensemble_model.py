@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anmok.core.errors import DataError
+from anmok.core.errors import DataError, UsageError, did_you_mean
 from anmok.core.files import MANIFEST, read_json, sha256, verify_manifest
 from anmok.core.types import Predictions, Task
 from anmok.data.table import Table
+from anmok.evaluate.answers import answered
 from anmok.evaluate.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from anmok.deploy.model import Model
 
 FILE = "ensemble.json"
+Weights = Sequence[float] | Mapping[str, Sequence[float]] | None  # of test-time views, of a member or of each
+
+
+def weights_of(weights: Weights, member: str) -> Sequence[float] | None:
+    """Those of one member.  UsageError where it has none."""
+    if not isinstance(weights, Mapping):
+        return weights
+    if member not in weights:
+        raise UsageError(
+            f"no weights of the member {member}.", where="tta_weights", remedy=did_you_mean(member, weights),
+            code="setting",
+        )  # fmt: skip
+    return weights[member]
 
 
 class EnsembleModel:
@@ -46,20 +60,35 @@ class EnsembleModel:
         """The members' networks."""
         return " + ".join(model.architecture for model in self.members.values())
 
-    def predict(self, images: Any, *, batch_size: int = 32, threads: int | None = None) -> Predictions:
-        """Probabilities of one image or of many; see `Model.predict`."""
+    def predict(self, images: Any, **options: Any) -> Predictions:
+        """The answers to one image or to many, see `Model.predict`; its decision, not those of its members.
+
+        options: as there.  Test-time views are averaged in each member; tta_weights: of the views, the same for all
+        members, or {member: its own}.
+        """
+        return answered(self.undecided(images, **options), self.decision)
+
+    def undecided(self, images: Any, *, tta_weights: Weights = None, **options: Any) -> Predictions:
+        """Probabilities of one image or of many, whatever may have been decided; see `Model.undecided`."""
         from anmok.deploy.model import as_list
 
         items = as_list(images)  # once: an iterator would be spent by the first member
-        return self._together([m.predict(items, batch_size=batch_size, threads=threads) for m in self.members.values()])
+        return self.together([
+            member.undecided(items, tta_weights=weights_of(tta_weights, name), **options)
+            for name, member in self.members.items()
+        ])  # fmt: skip
 
-    def predict_table(self, table: Table, **options: Any) -> Predictions:
+    def predict_table(self, table: Table, *, tta_weights: Weights = None, **options: Any) -> Predictions:
         """Predictions of all rows of a table; see `predict.predict_table`."""
         from anmok.stages.predict import predict_table
 
-        return self._together([predict_table(member, table, **options) for member in self.members.values()])
+        return self.together([
+            predict_table(member, table, tta_weights=weights_of(tta_weights, name), **options)
+            for name, member in self.members.items()
+        ])  # fmt: skip
 
-    def _together(self, found: list[Predictions]) -> Predictions:
+    def together(self, found: Sequence[Predictions]) -> Predictions:
+        """The members' predictions of the same images, in their order, as the ensemble's."""
         first = found[0]
         errors = {i: why for p in reversed(found) for i, why in p.errors.items()}
         probs = self.ensemble.combine([p.probs for p in found])
@@ -96,7 +125,7 @@ def load_ensemble(folder: Path, device: str = "cpu") -> EnsembleModel:
     DataError: the folder is not what its manifest says, or a member is not the one that it was made of (tampered), or
     is gone (missing-member).
     """
-    from anmok.deploy.bundle import load_model
+    from anmok.deploy.bundle import load_model, read_decision
 
     verify_manifest(folder)
     content = read_json(folder / FILE)
@@ -117,9 +146,8 @@ def load_ensemble(folder: Path, device: str = "cpu") -> EnsembleModel:
         members[name] = load_model(place, device=device)
         if tuple(members[name].classes) != ensemble.classes or members[name].task != ensemble.task:
             raise DataError(f"the classes of {name} are not the ensemble's.", where=str(folder), code="class-map")
-    return EnsembleModel(
-        ensemble, members, read_json(folder / "decision.json"), path=folder, hash=sha256(folder / MANIFEST)
-    )
+    decision = read_decision(folder / "decision.json", list(ensemble.classes), ensemble.task)
+    return EnsembleModel(ensemble, members, decision, path=folder, hash=sha256(folder / MANIFEST))
 
 
 def _named(content: dict[str, Any], folder: Path) -> list[tuple[str, str, str]]:

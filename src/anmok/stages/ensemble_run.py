@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,11 +13,16 @@ from anmok.core.errors import UsageError, near_path
 from anmok.core.files import read_json
 from anmok.core.optional import need
 from anmok.core.types import Evaluation, Predictions
+from anmok.data.table import Table
 from anmok.report.ensemble_text import ensemble_lines
 from anmok.stages.config import TrainConfig
 from anmok.stages.ensemble_model import FILE, load_ensemble
 from anmok.stages.run import Run
 
+MOVED = (
+    "Bring them back, or say of a member where they lie now, which the ensemble follows: "
+    "anmok train --resume {run} --image-root FOLDER."
+)
 CONFIG = "ensemble.toml"  # the settings of the first member, by which images are read
 
 
@@ -34,6 +41,30 @@ class EnsembleRun(Run):
     def config(self) -> TrainConfig:
         """The settings by which images are read."""
         return resolve(TrainConfig, read_toml(self.path / CONFIG))
+
+    @cached_property
+    def table(self) -> Table:
+        """The locked table; where its images have moved, a member's that knows where the same images lie now."""
+        own = Table.load(self.path / "table.parquet")
+        if Path(own.root).is_dir():
+            return own
+        images = set(own.rows["image"].to_list())
+        for folder in self._members():
+            if (folder / "table.parquet").is_file():
+                other = Table.load(folder / "table.parquet")
+                if Path(other.root).is_dir() and images <= set(other.rows["image"].to_list()):
+                    return replace(own, root=other.root)
+        return own
+
+    @property
+    def moved(self) -> str:
+        """What to do where the images are no longer where the table says: an ensemble follows its members."""
+        member = next(iter(self._members()), self.path)
+        return MOVED.format(run=member)
+
+    def _members(self) -> list[Path]:
+        """The folders of the members' runs."""
+        return [Path(os.path.normpath(self.path / "model" / path)).parent for path in self.facts.get("paths") or ()]
 
     @cached_property
     def facts(self) -> dict[str, Any]:
@@ -87,13 +118,14 @@ def again(run: Run) -> Run:
 
 
 def report_of_any(
-    run: Run, split: str, evaluation: Evaluation, predictions: Predictions, out: Path | None = None
-) -> Path:
+    run: Run, split: str, evaluation: Evaluation, predictions: Predictions, out: Path | None = None,
+    language: str | None = None,
+) -> Path:  # fmt: skip
     """Write the report of a split of a run or of an ensemble."""
     if isinstance(run, EnsembleRun):
         from anmok.stages.ensemble_report import ensemble_report
 
-        return ensemble_report(run, split, evaluation, predictions, out)
+        return ensemble_report(run, split, evaluation, predictions, out, language)
     from anmok.stages.report import report_of
 
-    return report_of(run, split, evaluation, predictions, out)
+    return report_of(run, split, evaluation, predictions, out, language)

@@ -22,6 +22,7 @@ from anmok.models.weights import differences, read_weights
 from anmok.stages.ensemble import judge_stored, members_of, write_settings
 from anmok.stages.ensemble_gain import gain, latency
 from anmok.stages.ensemble_run import EnsembleRun
+from anmok.stages.hierarchy_scores import fitted_decision
 from anmok.stages.judge import groups_of
 from anmok.stages.predict import predict_table
 from anmok.stages.run import Run
@@ -56,10 +57,14 @@ def write_soup(folder: Path, runs: Mapping[str, Run], stored: Mapping[str, Predi
         "soup_ms": latency(run.model),
         "gain": gain(stored, predictions, "val", False, groups_of(run.table)),
     }  # fmt: skip
+    plain = default_decision(run.model.classes, run.model.task)
+    decision = fitted_decision(
+        run.table, predictions, plain | {"temperature": run.model.decision["temperature"]}
+    )  # fmt: skip
     with new_folder(folder) as temporary:
         write_settings(temporary, run, facts)
-        _write_model(temporary / "model", run, tensors, facts)
-    judge_stored(EnsembleRun(folder), "val", predictions, sha256(folder / "model" / MANIFEST))
+        _write_model(temporary / "model", run, tensors, facts, decision)
+    judge_stored(EnsembleRun(folder), "val", predictions, sha256(folder / "model" / MANIFEST), decision)
 
 
 def require_alike(runs: Mapping[str, Run]) -> None:
@@ -129,7 +134,7 @@ def _accuracy(p: Predictions) -> float:
     return quick_score(p.select(~np.isnan(p.probs).any(axis=1)), "accuracy")["select"]
 
 
-def _write_model(folder: Path, run: Run, tensors: State, facts: Mapping[str, Any]) -> None:
+def _write_model(folder: Path, run: Run, tensors: State, facts: Mapping[str, Any], decision: Mapping[str, Any]) -> None:
     from safetensors.torch import save_file
 
     source, model = run.path / "model", run.model
@@ -137,8 +142,7 @@ def _write_model(folder: Path, run: Run, tensors: State, facts: Mapping[str, Any
     for name in ("config.json", "preprocess.json"):
         write_atomic(folder / name, (source / name).read_bytes())
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    decision = default_decision(model.classes, model.task) | {"temperature": model.decision["temperature"]}
-    write_json(folder / "decision.json", decision)
+    write_json(folder / "decision.json", dict(decision))
     card = write_card(_card(run, facts), read_json(source / "config.json"), model.preprocess)
     write_atomic(folder / "README.md", card)
     write_manifest(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,22 @@ from anmok.core.files import locked, must_not_exist
 from anmok.core.progress import say, warn
 from anmok.core.types import Evaluation, Predictions
 from anmok.data.compare import changes, require_classes
-from anmok.data.saved import MOVED, require_root
+from anmok.data.saved import require_root
+from anmok.report.language import language_of
 from anmok.stages.ensemble_model import predict_rows
 from anmok.stages.ensemble_run import find_run, report_of_any
-from anmok.stages.evaluate_file import FILES, Labels, read_predictions, without_probs
-from anmok.stages.judge import judge, write_evaluation
+from anmok.stages.evaluate_file import FILES, Labels, read_frame, read_predictions, without_probs
+from anmok.stages.judge import groups_of, judge, write_evaluation
 from anmok.stages.run import Run
+from anmok.stages.slices import Division, divisions, file_divisions, sliced
 
 SPLITS = ("train", "val", "test")
 
 
-def evaluate(what: Any, *, split: str = "test", out: Path | str | None = None) -> Evaluation:
+def evaluate(
+    what: Any, *, split: str = "test", out: Path | str | None = None, slices: Sequence[str] | str | None = None,
+    language: str | None = None, tta: str | None = None, **views: Any,
+) -> Evaluation:  # fmt: skip
     """The Evaluation of a run (its test split, unless another is named), or of Predictions or a file of them.
 
     A file is one that `anmok predict` wrote, or anybody's: see `evaluate_file.read_predictions`. Of a run or ensemble:
@@ -30,22 +36,40 @@ def evaluate(what: Any, *, split: str = "test", out: Path | str | None = None) -
     val, report-<split>.html else; or `out`, which must not exist yet). Every look at the test split is an event of the
     run, and counted.  UsageError where there is no run; DataError for other classes than the model's (class-map), or
     images that are no longer where the run's table says (missing-root).
+
+    slices: columns by which every score is given again, 'camera,folder,size,duplicates'; by default those that divide
+    the images sensibly (see `slices.divisions`), of a file none.  language: of the report, en or ko; by default that of
+    the environment.
+    tta: test-time views, with tta_weights and tta_seed; this is then what `tta_evaluate.evaluate_views` gives.
     """
     if split not in SPLITS:
         raise UsageError(
             f"no such split as {split}.", where="--split", remedy=did_you_mean(split, SPLITS), code="setting"
         )
+    language_of(language)  # a wrong one is said before anything is done
+    if tta is not None or views:
+        if slices is not None:
+            raise UsageError("an evaluation with views has no slices.", where="--slices", code="setting")
+        from anmok.stages.tta_evaluate import evaluate_views
+
+        return evaluate_views(what, tta, split=split, out=out, **views)
     if isinstance(what, Predictions):
+        if slices is not None:
+            raise UsageError(
+                "these predictions name no columns.", where="slices", code="setting",
+                remedy="Give the run, or a file with the columns; or call anmok.evaluate.slices.evaluate_slices.",
+            )  # fmt: skip
         return _of_predictions(what, split)
     if not isinstance(what, Run) and Path(what).suffix.lower() in FILES:
-        return _of_predictions(read_predictions(Path(what)), split)
+        found = read_predictions(Path(what))
+        return _of_predictions(found, split, [] if slices is None else file_divisions(read_frame(Path(what)), slices))
     run = find_run(what)
     report = None if out is None else must_not_exist(out)
     with locked(run.path):
-        return _of_run(run, split, report)
+        return _of_run(run, split, report, slices, language)
 
 
-def _of_predictions(predictions: Predictions, split: str) -> Evaluation:
+def _of_predictions(predictions: Predictions, split: str, divided: Sequence[Division] = ()) -> Evaluation:
     from anmok.evaluate.metrics import evaluate as score
 
     marked = {name for name in predictions.split or () if name}
@@ -55,16 +79,21 @@ def _of_predictions(predictions: Predictions, split: str) -> Evaluation:
         (split,) = marked
         say(f"the predictions are those of the {split} split")
     found = score(predictions, split)
+    if divided:
+        found = Evaluation({**found.data, "slices": sliced(divided, predictions, split)})
     return without_probs(found) if isinstance(predictions, Labels) else found
 
 
-def _of_run(run: Run, split: str, out: Path | None) -> Evaluation:
+def _of_run(
+    run: Run, split: str, out: Path | None, slices: Sequence[str] | str | None, language: str | None
+) -> Evaluation:
     table, model = run.table, run.model
-    require_root(table, str(run.path), MOVED.format(run=run.path))
+    require_root(table, str(run.path), run.moved)
     require_classes(model.task, model.classes, table, where=str(run.path))
     rows = table.labelled().where(split=split)
     if not len(rows):
         raise DataError(f"the table has no labelled {split} image.", where=str(run.path), code="empty-table")
+    divided = divisions(table, split, slices)
     if changed := changes(rows):
         warn(f"the {split} images are no longer those that the run began with: {changed}")
     predictions = predict_rows(model, rows, batch_size=run.config.batch_size, threads=run.config.runtime.threads,
@@ -75,12 +104,13 @@ def _of_run(run: Run, split: str, out: Path | None) -> Evaluation:
     events.log("look", split=split, accuracy=evaluation.value("accuracy"))
     events.close()
     looks = sum(1 for event in read_events(run.path / "events.jsonl", "look") if event["split"] == split)
-    evaluation = Evaluation({**evaluation.data, "looks": looks})
+    parts = sliced(divided, predictions, split, groups_of(table))
+    evaluation = Evaluation({**evaluation.data, "looks": looks, **({"slices": parts} if parts else {})})
     if split == "test" and looks > 1:
         say(f"this is look number {looks} at the test split; what is chosen by it is no longer tested by it")
     save_predictions(predictions, run.path / "predictions" / f"{split}.parquet")
     write_evaluation(run.path, evaluation)
-    report_of_any(run, split, evaluation, predictions, out)
+    report_of_any(run, split, evaluation, predictions, out, language)
     return evaluation
 
 

@@ -36,8 +36,6 @@ def read_predictions(path: Path) -> Predictions:
     them or as a list, or the number of a class.  split, where there is one, is kept.  DataError: a column is missing
     (column), a cell is no number (list), or the classes are not as many as the probabilities (classes).
     """
-    import polars as pl
-
     if not path.is_file():
         raise DataError("no such file.", where=str(path), code="missing-file")
     if path.suffix.lower() == ".parquet":
@@ -50,10 +48,16 @@ def read_predictions(path: Path) -> Predictions:
             raise DataError(f"not a Parquet file ({error}).", where=str(path), code="damaged") from error
         if b"anmok" in (schema.metadata or {}):
             return load_predictions(path)
-        frame = pl.read_parquet(path)
-    else:
-        frame, _ = read_csv(path, DataConfig())
-    return from_frame(frame, str(path))
+    return from_frame(read_frame(path), str(path))
+
+
+def read_frame(path: Path) -> Any:
+    """The rows of a .parquet, .csv or .tsv file that is there, with every column, as a polars DataFrame."""
+    import polars as pl
+
+    if path.suffix.lower() == ".parquet":
+        return pl.read_parquet(path)
+    return read_csv(path, DataConfig())[0]
 
 
 def from_frame(frame: Any, where: str) -> Predictions:

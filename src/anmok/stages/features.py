@@ -14,6 +14,7 @@ from anmok.core.progress import bar
 from anmok.core.types import Batch
 from anmok.data.batches import Loader, batch_bounds
 from anmok.data.cache import NoCache
+from anmok.engine.ranks import of_all
 from anmok.engine.runtime import Runtime
 from anmok.models.classifier import Classifier
 from anmok.models.split import Kept
@@ -35,7 +36,7 @@ class FeatureBatches(Loader):
         order, view = self.order(epoch), self.views[epoch % len(self.views)]
         for low, high in self.bounds[start:]:
             began = time.perf_counter()
-            rows = order[low:high]
+            rows = np.array_split(order[low:high], self.world)[self.rank]
             rows = rows[self.good[rows]]
             at = torch.from_numpy(rows)
             kept: Any = tuple(tensor[at].contiguous(memory_format=_layout(tensor)) for tensor in view)
@@ -71,10 +72,23 @@ def keep_features(
                     room[torch.from_numpy(rows)] = tensor.to(room.device)
                 seen[rows] = True
                 progress.advance(len(batch))
+            if runtime.world > 1:
+                seen, store = _of_all(seen, store, runtime.world)
             good &= seen
             kept.append(store)
     loader.wait_s = 0.0
     return FeatureBatches(loader, kept, good)
+
+
+def _of_all(seen: np.ndarray, store: Kept, world: int) -> tuple[np.ndarray, Kept]:
+    """bool[N] and the features of all rows, where each rank has those of its own."""
+    own = torch.from_numpy(np.flatnonzero(seen))
+    for rows, tensors in of_all((own, tuple(tensor[own] for tensor in store)), world):
+        store = store or tuple(_room(len(seen), tensor) for tensor in tensors)
+        for room, tensor in zip(store, tensors, strict=False):  # a rank may have none
+            room[rows] = tensor
+        seen[rows.numpy()] = True
+    return seen, store
 
 
 def in_order(loader: Loader) -> Loader:

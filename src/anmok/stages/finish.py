@@ -14,8 +14,11 @@ from anmok.deploy.card import Card, Score
 from anmok.engine.predict import predict
 from anmok.models.build import model_options
 from anmok.models.lora import merge_lora
+from anmok.models.standardized import fold_standardized
 from anmok.stages.evaluate import stamped
+from anmok.stages.hierarchy_scores import fitted_decision
 from anmok.stages.judge import judge, write_evaluation
+from anmok.stages.ranks import gathered, share_rejects, with_whole
 from anmok.stages.report import report_of
 from anmok.stages.run import Run
 
@@ -27,17 +30,25 @@ def finish(job: Job, events: Events) -> None:
     """Write model/, predictions/val.parquet, evaluation-val.json and report.html from the judged weights."""
     evaluation: Evaluation | None = None
     predictions = None
-    if job.config.model.adapt == "lora":
-        merge_lora(job.judged.model.backbone)
+    if job.plain is None:
+        merged(job)
     if job.val is not None:
         exact = job.runtime.form("fp32", job.runtime.channels_last)  # as the saved model computes
-        predictions = predict(job.judged.model, job.val.epoch(), exact, len(job.val.table), "validate")
-        evaluation = judge(job.table, "val", predictions, job.config.data)
+        own = predict(job.judged.model, job.val.epoch(), exact, len(job.val.table), "validate")
+        predictions = gathered(own, job.val, exact)
+    share_rejects(job.rejects, job.runtime.world)
+    if job.plain is not None:
+        job = merged(with_whole(job))
+    if job.runtime.rank:  # rank 0 judges and writes
+        return
+    decision = fitted_decision(job.table, predictions) if job.table.hierarchy else None
+    if predictions is not None:
+        evaluation = judge(job.table, "val", predictions, job.config.data, decision)
     model = job.judged.model.float().cpu()
     save_bundle(
         job.folder / "model", model, job.preprocess,
         architecture="object" if job.config.model.name.startswith("object:") else job.config.model.name,
-        model_args=model_options(job.config.model), card=card(job, evaluation),
+        model_args=model_options(job.config.model), card=card(job, evaluation), decision=decision,
     )  # fmt: skip
     job.rejects.save()
     if evaluation is None or predictions is None:
@@ -49,6 +60,14 @@ def finish(job: Job, events: Events) -> None:
     write_evaluation(job.folder, evaluation)
     events.log("validated", accuracy=evaluation.value("accuracy"), macro_f1=evaluation.value("macro_f1"))
     report_of(run, "val", evaluation, predictions)
+
+
+def merged(job: Job) -> Job:
+    """The job, with what was put into the network for training alone computed into its weights."""
+    if job.config.model.adapt == "lora":
+        merge_lora(job.judged.model.backbone)
+    fold_standardized(job.judged.model.backbone)
+    return job
 
 
 def card(job: Job, evaluation: Evaluation | None) -> Card:

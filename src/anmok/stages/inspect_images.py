@@ -119,7 +119,7 @@ def chosen(table: Table, p: Predictions, most: int, seed: int) -> Iterator[Item]
 
 def _known(p: Predictions) -> np.ndarray:
     assert p.targets is not None
-    return p.targets >= 0 if p.targets.ndim == 1 else ~np.isnan(p.targets).any(axis=1)
+    return p.targets >= 0 if p.targets.ndim == 1 else ~np.isnan(p.targets).all(axis=1)
 
 
 def _classes(p: Predictions) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from anmok.core.errors import DataError, UsageError
 from anmok.core.types import Predictions
-from anmok.data.saved import MOVED, require_root
+from anmok.data.saved import require_root
 from anmok.data.table import Table
 from anmok.stages.run import Run
 
@@ -57,7 +57,7 @@ def subject_of(what: Any, device: str, needs_images: bool) -> Subject:
         return Subject(model, run.path.name, run.path / "inspect")
     table = run.table.labelled().where(split="val")
     if needs_images:
-        require_root(table, str(run.path), MOVED.format(run=run.path))
+        require_root(table, str(run.path), run.moved)
     truncated = run.config.data.allow_truncated
     return Subject(model, run.path.name, run.path / "inspect", table, run.predictions("val"), truncated)
 

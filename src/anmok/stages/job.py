@@ -22,11 +22,15 @@ from anmok.data.table import Table
 from anmok.engine import checkpoint
 from anmok.engine.duration import Duration
 from anmok.engine.loop import Course, Hooks, State, fit
+from anmok.engine.pace import Budget
 from anmok.engine.plan import Plan
+from anmok.engine.ranks import of_all, wait_for_all
 from anmok.engine.runtime import Runtime
+from anmok.engine.shard import take_state, whole, whole_state
 from anmok.models.average import EMA
 from anmok.stages.config import LearnConfig
 from anmok.stages.features import FeatureBatches
+from anmok.stages.ranks import agreed, due_on_all, own_randomness, stop_on_all, tell_ranks
 from anmok.stages.rejects import Rejects
 from anmok.stages.signals import Stop
 
@@ -46,7 +50,8 @@ class Job:
 
     learner: a module that turns a batch into an Outcome. facts: what the event of the start says besides; begin: what
     settles what learns in an epoch, where that changes. best: where an epoch takes no time, the best weights wait here
-    for the next checkpoint.
+    for the next checkpoint. steps: of the course, where it does not end with an epoch; budget: the time it keeps to.
+    plain: where weights lie in parts over ranks, the learner that takes them whole at the end, on the CPU.
     """
 
     folder: Path
@@ -65,6 +70,9 @@ class Job:
     facts: dict[str, Any] = field(default_factory=dict)
     begin: Callable[[int], None] | None = None
     best: Best | None = None
+    steps: int | None = None
+    budget: Budget | None = None
+    plain: nn.Module | None = None
 
     @property
     def judged(self) -> Any:
@@ -80,6 +88,7 @@ def run_job(
     validate: scores of the judged weights, see `Hooks`. At the end the judged learner has its best weights.
     """
     config = job.config
+    own_randomness(job)
     state, position = restore(job)
     events.truncate(position)
     if state.step:
@@ -95,13 +104,17 @@ def run_job(
         say(f"{config.model.name}: {learning:,} parameters learn; {job.epochs} epochs at {size} px on {device}")
         say(f"plan: {job.plan.describe()}")
         tell(job)
-    course = Course(job.epochs, config.schedule, config.optim.accumulate, config.optim.clip, config.training.early_stop)
+        tell_ranks(job)
+    course = Course(
+        job.epochs, config.schedule, max(config.optim.accumulate, job.plan.parts), config.optim.clip,
+        config.training.early_stop, job.steps, job.budget,
+    )  # fmt: skip
     due = cadence(config.training.checkpoint_every, len(job.train), job.epochs)
     if isinstance(job.train, FeatureBatches):
         due = seldom(due, OFTEN)
     hooks = Hooks(
-        validate=lambda: validate(job), keep_best=lambda s: keep_best(job, s), save=lambda s: save(job, s, events),
-        due=due, stop=stop, begin=job.begin or (lambda epoch: None),
+        validate=agreed(job, validate), keep_best=lambda s: keep_best(job, s), save=lambda s: save(job, s, events),
+        due=due_on_all(job, due), stop=stop_on_all(job, stop), begin=job.begin or (lambda epoch: None),
     )  # fmt: skip
     fit(job.runtime.wrap(job.learner), job.optimizer, job.train, job.runtime, course, state, hooks, events, job.average)
     load_best(job, state)
@@ -143,7 +156,7 @@ def seldom(due: Callable[[State], bool], seconds: float) -> Callable[[State], bo
 
 def keep_best(job: Job, state: State) -> None:
     """Keep the weights just validated: stored at once or, where an epoch takes no time, with the next checkpoint."""
-    tensors = job.judged.state_dict()
+    tensors = whole_state(job.judged)
     if isinstance(job.train, FeatureBatches):
         job.best = Best(replace(state), {k: v.detach().clone() for k, v in tensors.items()})
     else:
@@ -152,6 +165,9 @@ def keep_best(job: Job, state: State) -> None:
 
 def store_best(job: Job, best: Best) -> None:
     """Write the best weights under the number of their epoch; those before them go when they are safe."""
+    if job.runtime.rank:  # rank 0 writes
+        job.best = None
+        return
     folder, epoch = job.folder / "checkpoints", best.state.epoch + 1
     kept = checkpoint.save(
         folder, best.state.step, best.tensors, {"epoch": epoch, "select": best.state.best}, name=f"best-{epoch:06d}"
@@ -166,8 +182,9 @@ def load_best(job: Job, state: State) -> None:
     """Bring the best weights back into the judged classifier."""
     if job.best is not None:
         store_best(job, job.best)
+    wait_for_all(job.runtime.world)
     tensors, values = checkpoint.load(job.folder / "checkpoints" / f"best-{state.best_epoch:06d}")
-    job.judged.load_state_dict(tensors)
+    take_state(job.judged, tensors)
     say(f"best validation in epoch {values['epoch']}")
 
 
@@ -177,9 +194,12 @@ def save(job: Job, state: State, events: Events) -> None:
     if job.best is not None:
         store_best(job, job.best)
     optimizer, numbers = checkpoint.pack_optimizer(job.optimizer)
-    tensors = checkpoint.prefixed("model", job.learner.state_dict())
-    tensors |= checkpoint.prefixed("optimizer", optimizer)
-    tensors |= checkpoint.prefixed("rng", checkpoint.rng_state(job.runtime.device))
+    tensors = checkpoint.prefixed("model", whole_state(job.learner))
+    tensors |= checkpoint.prefixed("optimizer", {k: whole(v) for k, v in optimizer.items()})
+    for rank, generators in enumerate(of_all(checkpoint.rng_state(job.runtime.device), job.runtime.world)):
+        tensors |= checkpoint.prefixed(f"rng-{rank}" if rank else "rng", generators)
+    if job.runtime.rank:  # rank 0 writes
+        return
     values: dict[str, Any] = {"state": state.to_dict(), "optimizer": numbers, "events": events.position}
     if job.average:
         tensors |= checkpoint.prefixed("average", job.average.weights)
@@ -209,11 +229,15 @@ def restore(job: Job) -> tuple[State, int]:
             raise DataError(
                 f"the checkpoint does not belong to this run: {what}.", where=str(job.folder), code="fingerprint"
             )
-    job.learner.load_state_dict(checkpoint.under("model", tensors))
+    take_state(job.learner, checkpoint.under("model", tensors))
     checkpoint.unpack_optimizer(job.optimizer, checkpoint.under("optimizer", tensors), values["optimizer"])
     if job.average:
         job.average.restore(checkpoint.under("average", tensors), values["average"])
     if job.runtime.scaler:
         job.runtime.scaler.load_state_dict(values["scaler"])
-    checkpoint.set_rng_state(checkpoint.under("rng", tensors), job.runtime.device)
+    own = checkpoint.under(f"rng-{job.runtime.rank}" if job.runtime.rank else "rng", tensors)
+    if own:
+        checkpoint.set_rng_state(own, job.runtime.device)
+    else:  # of a run that had fewer ranks
+        own_randomness(job, values["step"])
     return State(**values["state"]), int(values["events"])

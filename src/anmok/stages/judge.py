@@ -14,12 +14,13 @@ from anmok.core.types import Evaluation, Predictions
 from anmok.data.batches import Loader
 from anmok.data.config import DataConfig
 from anmok.data.table import Table
+from anmok.evaluate.answers import is_decided
 from anmok.evaluate.baselines import majority, nearest_neighbour
 from anmok.evaluate.costs import ErrorCosts
-from anmok.evaluate.decide import plain_decision
 from anmok.evaluate.decision import Decision
 from anmok.evaluate.metrics import evaluate, evaluate_baselines, evaluate_without
 from anmok.evaluate.outcome import outcome
+from anmok.stages.hierarchy_scores import hierarchy_scores
 
 THUMB = 16  # side at which the nearest-neighbour baseline compares images
 NEIGHBOURS = 20_000  # training images it compares with at most, taken evenly
@@ -46,6 +47,9 @@ def scores(
     content = dict(evaluate(predictions, split, groups=groups).data)
     if decision is not None:
         content["decision"] |= decided(predictions, split, decision, groups)
+    found = hierarchy_scores(table, split, predictions, decision, groups)
+    content["metrics"] |= found.pop("metrics", {})
+    content |= found
     leaked = leaked_ids(table, split)
     if leaked:
         content["leaked"] = evaluate_without(predictions, leaked, split, groups=groups)
@@ -63,14 +67,8 @@ def decided(
     said = {k: v for k, v in decision.to_dict().items() if k not in ("version", "classes", "task") and v is not None}
     rule = "cost-matrix" if decision.costs is not None else "threshold" if decision.thresholds else "argmax"
     costs = {label: ErrorCosts(**c) for label, c in (content.get("label_costs") or {}).items()}
+    said |= {"label_costs": content["label_costs"]} if costs else {}
     return {"rule": rule, **said, "outcome": outcome(decision, predictions, split, costs=costs, groups=groups)}
-
-
-def is_decided(decision: Decision) -> bool:
-    """Whether a decision is more than the most probable class, or 0.5, of the model's own probabilities."""
-    plain = plain_decision(list(decision.classes), decision.task)
-    more = (decision.costs, decision.calibration, decision.prior, decision.abstain_below)
-    return decision.thresholds != plain.thresholds or any(part is not None for part in more)
 
 
 def groups_of(table: Table) -> dict[str, str] | None:

@@ -49,7 +49,7 @@ def plan_keeping(
         return Keeping()
     wanted = views_wanted(config, policy)
     free = free_memory_bytes()
-    views = views_that_fit(wanted, len(train), len(val), each, int(free * config.data.cache_share))
+    views = views_that_fit(wanted, len(train), len(val), each, int(free * config.data.cache_share / runtime.world))
     if not views:
         built.classifier.split = None
         need = size_text((len(train) + len(val)) * each)
@@ -84,7 +84,7 @@ def _reason(config: LearnConfig, policy: Policy | Guest, runtime: Runtime) -> st
         return "mixup and cutmix make other images of every batch"
     if config.training.unfreeze is not None:
         return "with gradual unfreezing it does not stay frozen"
-    return "several processes learn together" if runtime.world > 1 else ""
+    return "its weights lie in parts over the processes" if config.runtime.shard else ""
 
 
 def _split(built: Built, runtime: Runtime) -> tuple[str, int]:

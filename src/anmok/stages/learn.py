@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from anmok.augment.accept import as_policy
+from anmok.core.errors import UsageError
 from anmok.core.events import Events
-from anmok.core.files import read_json, write_json
+from anmok.core.files import write_json
 from anmok.core.progress import say
 from anmok.data.table import Table, class_counts
 from anmok.engine.optim import build_optimizer
 from anmok.engine.plan import Plan
 from anmok.engine.predict import predict
-from anmok.engine.runtime import build_runtime
+from anmok.engine.ranks import from_first
+from anmok.engine.runtime import Runtime, build_runtime
 from anmok.models.adapt import Part, parts_text
 from anmok.models.average import EMA
-from anmok.models.build import build
+from anmok.models.build import Built, build
+from anmok.models.heads import head_names
+from anmok.models.standardized import standardize_head
 from anmok.objectives.losses import build_loss
 from anmok.objectives.supervised import Supervised
 from anmok.stages.config import TrainConfig
@@ -28,10 +33,13 @@ from anmok.stages.keeping import plan_keeping
 from anmok.stages.learning import refuse_unfreezing, what_learns, with_features
 from anmok.stages.loaders import build_loaders, sample_images
 from anmok.stages.pixels import with_preprocess, with_size
-from anmok.stages.planning import choose_form, count_epochs, warn_machine
+from anmok.stages.planning import choose_form, read_length, settle_length, warn_machine
+from anmok.stages.ranks import check_shard, gathered, in_parts, stored_plan
 from anmok.stages.rejects import Rejects
 from anmok.stages.score import quick_score
 from anmok.stages.signals import Stop
+
+STANDARD = 256  # images by whose features a head is standardised
 
 
 def learn(folder: Path, config: TrainConfig, module: Any, events: Events, stop: Stop, augment: Any = None) -> None:
@@ -51,9 +59,15 @@ def tell(job: Job) -> None:
 
 def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) -> Job:
     """Build everything a run needs; what was measured or chosen before (plan.json) is taken as it was."""
+    if config.objective.name != "supervised":
+        raise UsageError(
+            f"{config.objective.name} is not learned here.", where="--objective", code="setting",
+            remedy="Take `anmok train`.",
+        )  # fmt: skip
+    began = time.monotonic()
     table = Table.load(folder / "table.parquet")
     runtime = build_runtime(config.runtime)
-    stored = read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
+    config, stored = check_shard(config, runtime.world), stored_plan(folder, runtime)
     if stored:
         torch.set_num_threads(stored["plan"]["threads"])
         warn_machine(stored["plan"]["machine"])
@@ -69,7 +83,10 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     config = with_size(folder, config, preprocess)
     labelled = table.labelled()
     train, val = labelled.where(split="train"), labelled.where(split="val")
-    rejects = Rejects(folder, len(train) + len(val), config.data.max_rejects, table.rejects)
+    rejects = Rejects(folder, len(train) + len(val), config.data.max_rejects, table.rejects, runtime.rank == 0)
+    if config.model.adapt == "head":
+        sample = sample_images(train, config, preprocess, rejects, STANDARD)
+        standardize(built, sample, runtime)
     policy = as_policy(config.augment, preprocess.fit == "squash", preprocess.depth, folder, augment)
     keeping = plan_keeping(config, built, train, val, policy, runtime)
     loaders = build_loaders(config, train, val, preprocess, policy, runtime, rejects, stored, keeping)
@@ -79,27 +96,46 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     counts = list(class_counts(train).values())
     learner = Supervised(built.classifier, build_loss(config.loss, table.task, counts, built.classifier.outputs))
     rounds = 2 if keeping.views else 4
-    plan = Plan(**stored["plan"]) if stored else choose_form(config, learner, loaders[0], runtime, rounds)
-    runtime = runtime.form(plan.dtype, plan.channels_last)
+    world = runtime.world
+    plan = (
+        Plan(**stored["plan"]) if stored
+        else from_first(lambda: choose_form(config, learner, loaders[0], runtime, rounds), world)
+    )  # fmt: skip
+    runtime = runtime.form(plan.dtype, plan.channels_last, plan.compiled)
     runtime.place(learner)
     timed = config.minutes is not None and config.epochs is None and not stored
-    batches, image_s, spent = with_features(loaders, learner, runtime, keeping, plan, timed)
-    epochs = stored["epochs"] if stored else count_epochs(config, image_s, len(train), spent)
-    if not stored:
-        write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": loaders[0].side})
-    learning = what_learns(config, built, len(batches[0]), epochs)
+    batches, image_s, _ = with_features(loaders, learner, runtime, keeping, plan, timed)
+    if stored:
+        length = read_length(stored)
+    else:
+        gone = time.monotonic() - began
+        sizes, each = (len(train), len(batches[0]), len(val)), None if image_s is None else image_s / world
+        length = from_first(lambda: settle_length(config, each, *sizes, gone), world)
+        chosen = {"plan": plan.to_dict(), "side": loaders[0].side, "ranks": world, **length.to_dict()}
+        if runtime.rank == 0:
+            write_json(folder / "plan.json", chosen)
+    plain = in_parts(learner, built.classifier.backbone, runtime) if config.runtime.shard else None
+    learning = what_learns(config, built, len(batches[0]), length.epochs)
     facts = {**learning.facts, **({"views": keeping.views} if keeping.views else {})}
     average = EMA(learner, config.optim.ema) if config.optim.ema else None
     optimizer = build_optimizer(learner, config.optim, plan.dtype, learning.rates)
     return Job(
-        folder, config, table, preprocess, *batches, learner, runtime, plan, epochs, optimizer, average, rejects,
-        facts, learning.begin,
+        folder, config, table, preprocess, *batches, learner, runtime, plan, length.epochs, optimizer, average, rejects,
+        facts, learning.begin, steps=length.steps, budget=length.budget, plain=plain,
     )  # fmt: skip
+
+
+def standardize(built: Built, images: torch.Tensor, runtime: Runtime) -> None:
+    """Let the head learn from standardised features, by those of some images, where it can."""
+    classifier = built.classifier
+    runtime.place(classifier)
+    heads = built.heads or head_names(classifier.backbone, classifier.outputs)
+    standardize_head(classifier.backbone, heads, classifier.normalize(images.to(classifier.mean.device)))
 
 
 def validate(job: Job) -> dict[str, float]:
     """Scores of the judged weights on the validation split, {} if there is none."""
     if job.val is None:
         return {}
-    predictions = predict(job.judged.model, job.val.epoch(), job.runtime, len(job.val.table), "validate")
-    return quick_score(predictions, job.config.training.select)
+    own = predict(job.judged.model, job.val.epoch(), job.runtime, len(job.val.table), "validate")
+    return quick_score(gathered(own, job.val, job.runtime), job.config.training.select)

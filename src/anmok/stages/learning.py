@@ -101,7 +101,7 @@ def with_features(
 
 def _measured(learner: nn.Module, train: FeatureBatches, runtime: Runtime, plan: Plan) -> float | None:
     """Seconds of an image in training from kept features."""
-    form: Any = {"dtype": plan.dtype, "channels_last": plan.channels_last}
+    form: Any = {"dtype": plan.dtype, "channels_last": plan.channels_last, "threads": plan.threads, "compile": "false"}
     with torch.random.fork_rng(devices=[]):
         chosen = choose(learner, next(train.epoch(0)), runtime, RuntimeConfig(**form), {}, always=True)
     train.wait_s = 0.0

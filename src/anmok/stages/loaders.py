@@ -51,12 +51,12 @@ def build_loaders(
     common: dict[str, Any] = {
         "preprocess": preprocess, "batch_size": config.batch_size, "threads": config.runtime.threads,
         "allow_truncated": config.data.allow_truncated, "on_reject": rejects.add, "on_note": rejects.note,
-        "prefetch": config.data.prefetch, "empty": runtime.host_array,
+        "prefetch": config.data.prefetch, "empty": runtime.host_array, "rank": runtime.rank, "world": runtime.world,
     }  # fmt: skip
     used = stored["side"] if stored else None if cache.kind == "none" else side
     batches = Loader(
         train, policy=drawn, cache=cache, cache_side=used, shuffle=True, seed=config.seed, balance=config.data.balance,
-        rank=runtime.rank, world=runtime.world, **common,
+        shares=stored.get("ranks") if stored else None, **common,
     )  # fmt: skip
     if not len(val):
         return batches, None
@@ -68,12 +68,14 @@ def build_loaders(
     return batches, Loader(val, cache=cache, **common)
 
 
-def sample_images(train: Table, config: LearnConfig, preprocess: Preprocess, rejects: Rejects) -> torch.Tensor:
-    """uint8[N, S, S, C] of up to FIRST training images, drawn by the seed, without augmentation.
+def sample_images(
+    train: Table, config: LearnConfig, preprocess: Preprocess, rejects: Rejects, most: int = FIRST
+) -> torch.Tensor:
+    """uint8[N, S, S, C] of up to `most` training images, drawn by the seed, without augmentation.
 
     For what begins from what the images are like.  DataError where none can be read.
     """
-    rows = np.sort(np.random.default_rng(config.seed).permutation(len(train))[:FIRST])
+    rows = np.sort(np.random.default_rng(config.seed).permutation(len(train))[:most])
     loader = Loader(
         train.take(rows), preprocess=preprocess, batch_size=config.batch_size, threads=config.runtime.threads,
         allow_truncated=config.data.allow_truncated, on_reject=rejects.add,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +16,12 @@ from anmok.core.errors import UsageError
 from anmok.core.files import must_not_exist, write_atomic
 from anmok.core.progress import bar, warn
 from anmok.core.text import visible
-from anmok.core.types import Predictions, Reject
+from anmok.core.types import Batch, Predictions, Reject
 from anmok.data.batches import Loader
 from anmok.data.sources import open_table
 from anmok.data.table import Table, named
-from anmok.stages.predict_settings import ANY, PredictTree
+from anmok.evaluate.answers import answered
+from anmok.stages.predict_settings import ANY, AUTO, UNIFORM, PredictTree
 from anmok.stages.sort import sort_images
 from anmok.stages.template import filled, read_template
 
@@ -27,7 +29,9 @@ from anmok.stages.template import filled, read_template
 def predict(
     model: Any, source: Any, *, out: Path | str | None = None, top_k: int | None = None,
     sort_into: Path | str | None = None, template: Path | str | None = None, batch_size: int = 32,
-    threads: int | None = None, device: str = "cpu", layers: tuple[Mapping[str, Any], ...] = (), **settings: Any,
+    threads: int | None = None, device: str = "cpu", tta: str | None = None, tta_weights: Any = UNIFORM,
+    tta_seed: int = 0, runtime: str = AUTO, keep: bool = True, layers: tuple[Mapping[str, Any], ...] = (),
+    **settings: Any,
 ) -> Predictions:  # fmt: skip
     """Predict every image of a source; a bad image is a row with its reason, never the end.
 
@@ -35,30 +39,40 @@ def predict(
 
     model: a Model, Run or path of one. out: a .csv or .parquet that must not exist yet. top_k: columns of the k best
     labels in the CSV. sort_into: a folder that gets a copy of each image under its label. template: a sample
-    submission whose ids and columns the CSV takes over. settings: how the source is read, as paths of the
-    configuration tree or short names (image_root='photos', allow_truncated=True).
+    submission whose ids and columns the CSV takes over. tta: test-time views, see `augment.tta.build_views`;
+    tta_weights: uniform, or fit (on the run's validation images, see `tta.fitted_weights`), or numbers, one a view;
+    tta_seed: of what randaugment draws. settings: how the source is read, as paths of the configuration tree or short
+    names (image_root='photos', allow_truncated=True).
+
+    runtime: of a folder that `anmok export` wrote, auto runs what is the fastest here, torch the weights themselves.
+    To a file alone, answers are written as they come, and a call that was killed goes on; see `predict_stream`.
+    keep=False then gives none of them back, for more images than memory holds.
 
     UsageError for a wrong call, before any image is read.
     """
-    from anmok.stages.decide_apply import answered
     from anmok.stages.ensemble_model import predict_rows
-    from anmok.stages.load import load
+    from anmok.stages.predict_stream import stream
+    from anmok.stages.runtime_choice import load_to_predict
+    from anmok.stages.tta import chosen_weights
 
     data = resolve(PredictTree, ANY, *layers, settings).data
     target, folder = _targets(out, sort_into, top_k, template)
-    loaded = model if hasattr(model, "decision") else load(model, device=device)
+    loaded = model if hasattr(model, "decision") else load_to_predict(model, device, threads, tta, runtime)
     if top_k is not None and not 1 <= top_k <= len(loaded.classes):
         raise UsageError(f"--top-k must be between 1 and {len(loaded.classes)}, found {top_k}.", code="setting")
+    weights = chosen_weights(loaded, tta, tta_weights, tta_seed)
     table = open_table(source, data)
     ids: list[str] = table.rows["id"].to_list()
     form = read_template(Path(template), ids, loaded.classes) if template is not None else None
-    predictions = predict_rows(
-        loaded, table, batch_size=batch_size, threads=threads, allow_truncated=data.allow_truncated
-    )
+    options: dict[str, Any] = {
+        "batch_size": batch_size, "threads": threads, "allow_truncated": data.allow_truncated, "tta": tta,
+        "tta_weights": weights, "tta_seed": tta_seed,
+    }  # fmt: skip
+    if target is not None and form is None and folder is None:
+        return stream(loaded, table, target, top_k=top_k, keep=keep, **options)
+    predictions = predict_rows(loaded, table, **options)
     predictions = answered(with_rejects(predictions, table.rejects), loaded.decision)
-    if predictions.errors:
-        names = [visible(i) for i in predictions.errors]
-        warn(f"{named(len(names), 'image', names)} could not be used; the reason stands in the row")
+    say_errors(predictions.errors)
     if target is not None and target.suffix.lower() == ".parquet":
         save_predictions(predictions, target)
     elif target is not None:
@@ -66,6 +80,13 @@ def predict(
     if folder is not None:
         sort_images(predictions, table, folder)
     return predictions
+
+
+def say_errors(errors: Mapping[str, str]) -> None:
+    """Warn of images that have no answer."""
+    if errors:
+        names = [visible(i) for i in errors]
+        warn(f"{named(len(names), 'image', names)} could not be used; the reason stands in the row")
 
 
 def _targets(
@@ -87,21 +108,55 @@ def _targets(
 
 
 def predict_table(
-    model: Any, table: Table, *, batch_size: int = 32, threads: int | None = None, allow_truncated: bool = False
+    model: Any, table: Table, *, batch_size: int = 32, threads: int | None = None, allow_truncated: bool = False,
+    tta: str | None = None, tta_weights: Sequence[float] | None = None, tta_seed: int = 0, shown: Any = None,
+) -> Predictions:  # fmt: skip
+    """Predictions for all rows in their order, NaN and a reason for those that cannot be read.
+
+    tta, tta_weights, tta_seed: see `Model.undecided`; shown: a progress bar of the caller's.
+    """
+    reading = Reading(batch_size, threads, allow_truncated, shown)
+    if tta is None:
+        return answers_of(model, table, lambda batch: model.probabilities(batch.images), reading)
+    from anmok.deploy.views import unit_weights
+    from anmok.engine.predict import over_views
+
+    views = model.views(tta, tta_seed)
+    weights = unit_weights(tta_weights, views.names)
+    return answers_of(
+        model, table, lambda batch: over_views(model.probabilities, batch.images, weights), reading, views
+    )
+
+
+class Reading(NamedTuple):
+    """How the rows of a table are read."""
+
+    batch_size: int = 32
+    threads: int | None = None
+    allow_truncated: bool = False
+    shown: Any = None  # a progress bar that stands already
+
+
+def answers_of(
+    model: Any, table: Table, answer: Callable[[Batch], np.ndarray], reading: Reading, views: Any = None
 ) -> Predictions:
-    """Predictions for all rows in their order, NaN and a reason for those that cannot be read."""
+    """What `answer` gives of batches, float[B, K] each, as predictions of all rows; see `predict_table`.
+
+    views: the ImageViews that a batch has of its images, None for images alone.
+    """
     if not len(table):
         raise UsageError("there are no images to predict.", code="source")
     loader = Loader(
-        table, preprocess=model.preprocess, batch_size=batch_size, threads=threads, allow_truncated=allow_truncated
-    )
+        table, preprocess=model.preprocess, batch_size=reading.batch_size, threads=reading.threads,
+        allow_truncated=reading.allow_truncated, test_views=views,
+    )  # fmt: skip
     ids: list[str] = table.rows["id"].to_list()
     place = {i: n for n, i in enumerate(ids)}
     probs = np.full((len(ids), len(model.classes)), np.nan, np.float32)
-    with bar("predict", len(ids)) as progress:
+    with nullcontext(reading.shown) if reading.shown else bar("predict", len(ids)) as progress:
         for batch in loader.epoch():
             if len(batch):
-                probs[[place[i] for i in batch.ids]] = model.probabilities(batch.images)
+                probs[[place[i] for i in batch.ids]] = answer(batch)
             progress.advance(len(batch))
     if loader.notes:
         names = [visible(i) for i in sorted(loader.notes)]

@@ -7,6 +7,7 @@ from anmok.core.progress import warn
 from anmok.data.split import split_table
 from anmok.data.table import Table, class_counts, split_counts
 from anmok.stages.config import SourceConfig
+from anmok.stages.hierarchy import with_hierarchy
 
 
 def prepare(table: Table, config: SourceConfig) -> Table:
@@ -16,7 +17,7 @@ def prepare(table: Table, config: SourceConfig) -> Table:
             "no image has a label.", where=str(table.root), code="unlabelled",
             remedy="Put the images of each label into a folder of its own, or write a CSV with image,label.",
         )  # fmt: skip
-    table = split_table(table, config.split)
+    table = with_hierarchy(split_table(table, config.split), config.data.hierarchy)
     counts = split_counts(table.labelled())
     if len(table.classes) < 2 and table.task != "multilabel":
         raise DataError(

@@ -82,7 +82,7 @@ def set_up(folder: Path, config: PretrainConfig, module: Any, augment: Any = Non
         if config.minutes is not None and config.epochs is None:
             epochs = epochs_for(config.minutes, learner, batches, runtime.form(plan.dtype, plan.channels_last))
         write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": batches.side})
-    runtime = runtime.form(plan.dtype, plan.channels_last)
+    runtime = runtime.form(plan.dtype, plan.channels_last, plan.compiled)
     runtime.place(learner)
     average = EMA(learner, config.optim.ema) if config.optim.ema else None
     optimizer = build_optimizer(learner, config.optim, plan.dtype)

@@ -14,9 +14,13 @@ NOTES = 5  # odd images that are named
 
 
 class Rejects:
-    """Quarantine of a run of `rows` images. `add` is a loader's on_reject; above `share` of the rows it raises."""
+    """Quarantine of a run of `rows` images. `add` is a loader's on_reject; above `share` of the rows it raises.
 
-    def __init__(self, folder: Path, rows: int, share: float, before: tuple[Reject, ...] = ()):
+    writes: whether this process keeps the file, as one of several does.
+    """
+
+    def __init__(self, folder: Path, rows: int, share: float, before: tuple[Reject, ...] = (), writes: bool = True):
+        self.writes = writes
         self.path, self.rows, self.share = folder / "rejects.parquet", rows, share
         self.found: dict[str, Reject] = {r.id: r for r in before}
         self._loaded: set[str] = set()
@@ -37,6 +41,10 @@ class Rejects:
                 remedy="Clean them (`anmok audit` lists them), or allow more with --data.max-rejects.", code="rejects",
             )  # fmt: skip
 
+    def loaded(self) -> list[Reject]:
+        """Those that were met when images were read, in the order of their ids."""
+        return [self.found[identity] for identity in sorted(self._loaded)]
+
     def note(self, identity: str, text: str) -> None:
         """Say of the first few images what is odd about them though they are used; is a loader's on_note."""
         self._noted += 1
@@ -45,6 +53,8 @@ class Rejects:
 
     def save(self) -> None:
         """Write rejects.parquet: id, kind, reason."""
+        if not self.writes:
+            return
         import polars as pl
 
         rows = sorted(self.found.values())

@@ -8,36 +8,49 @@ from typing import Any
 import numpy as np
 
 from anmok.core.config import Config, leaves
-from anmok.core.errors import ImageError
 from anmok.core.events import read_events, redact
 from anmok.core.files import read_json
 from anmok.core.machine import versions
 from anmok.core.types import Evaluation, Predictions
-from anmok.data.decode import decode
 from anmok.data.table import Table, class_counts
+from anmok.engine.account import told
 from anmok.report.content import Mistake, ReportContent
+from anmok.report.language import language_of
 from anmok.report.page import write_report
-from anmok.report.thumbnails import thumbnail
+from anmok.stages.judged import judged
+from anmok.stages.pictures import Pictures
 from anmok.stages.run import Run
 
 WORST = 24
 
 
-def report_of(run: Run, split: str, evaluation: Evaluation, predictions: Predictions, out: Path | None = None) -> Path:
-    """Write the report of a split: report.html for validation, report-<split>.html else, or `out`."""
+def report_of(
+    run: Run, split: str, evaluation: Evaluation, predictions: Predictions, out: Path | None = None,
+    language: str | None = None,
+) -> Path:  # fmt: skip
+    """Write the report of a split: report.html for validation, report-<split>.html else, or `out`.
+
+    language: en or ko, by default that of the environment (see `report.language`).
+    """
     path = out or run.path / ("report.html" if split == "val" else f"report-{split}.html")
-    table, config = run.table, run.config
+    table, config, said = run.table, run.config, language_of(language)
     best = [h for h in run.history if h.get("best")]
+    pictures = Pictures(table)
     content = ReportContent(
-        title=f"{config.model.name}: {_words[split]} of {run.path.name}",
-        subtitle=table.reason,
+        title=said.say("title", model=config.model.name, split=said.labels[f"split_{split}"], run=run.path.name),
+        subtitle=said.say("subtitle", reason=table.reason),
         evaluation=evaluation,
         history=run.history,
         best_epoch=best[-1]["epoch"] if best else None,
         counts={name: class_counts(rows) for name in ("train", "val", "test") if len(rows := table.where(split=name))},
-        notes=[n for n in table.notes if not n.startswith("warning: ")],
+        notes=[
+            *(n for n in table.notes if not n.startswith("warning: ")),
+            *(evaluation.data.get("hierarchy") or {}).get("text", ()),
+        ],
         warnings=[n.removeprefix("warning: ") for n in table.notes if n.startswith("warning: ")],
-        mistakes=mistakes(table, predictions),
+        mistakes=mistakes(table, predictions, pictures, said.labels["none"]),
+        judged=judged(table, predictions, evaluation, pictures),
+        language=said.code,
         model=model_rows(run),
         settings=settings_rows(config),
         facts={
@@ -48,11 +61,11 @@ def report_of(run: Run, split: str, evaluation: Evaluation, predictions: Predict
     return write_report(path, content)
 
 
-_words = {"train": "training images", "val": "validation", "test": "test"}
+def mistakes(table: Table, p: Predictions, pictures: Pictures | None = None, none: str = "none") -> list[Mistake]:
+    """The images that the model was surest of and wrong about, worst first, with thumbnails.
 
-
-def mistakes(table: Table, p: Predictions) -> list[Mistake]:
-    """The images that the model was surest of and wrong about, worst first, with thumbnails."""
+    none: what is said of an image without a label.
+    """
     if p.targets is None:
         return []
     probs = np.nan_to_num(p.probs)
@@ -62,23 +75,19 @@ def mistakes(table: Table, p: Predictions) -> list[Mistake]:
     else:
         best = probs.argmax(axis=1)
         score = np.where((best != p.targets) & (p.targets >= 0), probs.max(axis=1), 0)
-    images = dict(zip(table.rows["id"], table.rows["image"], strict=True))
     names = p.labels
+    worst = [i for i in np.argsort(-score, kind="stable")[:WORST] if score[i] > 0]
+    drawn = (pictures or Pictures(table)).large(p.ids[i] for i in worst)
     out = []
-    for i in np.argsort(-score, kind="stable")[:WORST]:
-        if score[i] <= 0:
-            break
+    for i in worst:
         truth = (
             [c for c, t in zip(p.classes, p.targets[i], strict=True) if t > 0.5]
             if p.task == "multilabel"
             else [p.classes[p.targets[i]]]
         )
         guess = names[i] if isinstance(names[i], list) else [str(names[i])]
-        try:
-            picture = thumbnail(decode(table.storage.read(images[p.ids[i]]), min_side=176))
-        except ImageError:
-            picture = b""
-        out.append(Mistake(p.ids[i], ", ".join(truth) or "none", ", ".join(guess) or "none", float(score[i]), picture))
+        said = (", ".join(truth) or none, ", ".join(guess) or none)
+        out.append(Mistake(p.ids[i], *said, float(score[i]), drawn[p.ids[i]]))
     return out
 
 
@@ -90,7 +99,8 @@ def model_rows(run: Run) -> dict[str, str]:
     model = run.model
     seen = model.preprocess
     size = seen.image_size
-    form = f"{plan['dtype']}{', channels last' if plan['channels_last'] else ''}, {plan['threads']} thread(s)"
+    compiled = ", compiled" if plan.get("compiled") else ""
+    form = f"{plan['dtype']}{', channels last' if plan['channels_last'] else ''}{compiled}, {plan['threads']} thread(s)"
     rows = {
         "model": run.config.model.name,
         "learning parameters": f"{start.get('parameters', 0):,}",
@@ -100,7 +110,17 @@ def model_rows(run: Run) -> dict[str, str]:
     }
     if plan["timings"]:
         rows["measured before"] = ", ".join(f"{name} {speed:.0f} images/s" for name, speed in plan["timings"].items())
+    if plan.get("rejected"):
+        rows["not taken"] = "; ".join(f"{name}: {reason}" for name, reason in plan["rejected"].items())
+    if (account := last_account(run)) and (text := told(account)):
+        rows["time went to"] = text
     return rows
+
+
+def last_account(run: Run) -> dict[str, float]:
+    """Seconds of the training by what they went to; empty for a run that did not come to its end."""
+    events = list(read_events(run.path / "events.jsonl", "account"))
+    return events[-1]["seconds"] if events else {}
 
 
 def settings_rows(config: Config) -> dict[str, str]:
@@ -115,8 +135,8 @@ def settings_rows(config: Config) -> dict[str, str]:
     return out
 
 
-def show(evaluation: Evaluation) -> None:
+def show(evaluation: Evaluation, language: str | None = None) -> None:
     """The evaluation on the terminal."""
     from anmok.report.text import print_evaluation
 
-    print_evaluation(evaluation)
+    print_evaluation(evaluation, language=language_of(language))

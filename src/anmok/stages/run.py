@@ -14,6 +14,7 @@ from anmok.core.events import read_events
 from anmok.core.files import read_json
 from anmok.core.optional import need
 from anmok.core.types import Evaluation, Predictions
+from anmok.data.saved import MOVED
 from anmok.data.table import Table
 from anmok.stages.config import TrainConfig
 
@@ -39,6 +40,11 @@ class Run:
         """The complete configuration."""
         return resolve(TrainConfig, read_toml(self.path / "config.toml"))
 
+    @property
+    def next(self) -> str:
+        """The command that a user wants after the training."""
+        return f"anmok evaluate {self.path}"
+
     @cached_property
     def table(self) -> Table:
         """The locked table."""
@@ -48,6 +54,11 @@ class Run:
     def finished(self) -> bool:
         """Whether the training came to its end."""
         return any(True for _ in read_events(self.path / "events.jsonl", "end"))
+
+    @property
+    def moved(self) -> str:
+        """What to do where the images are no longer where the table says."""
+        return MOVED.format(run=self.path)
 
     @cached_property
     def model(self) -> Model:

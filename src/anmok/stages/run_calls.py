@@ -13,6 +13,7 @@ from anmok.core.events import Events
 from anmok.core.files import locked
 from anmok.core.progress import say
 from anmok.stages.config import LearnConfig
+from anmok.stages.ranks import announce, leads
 from anmok.stages.run_folder import HasTable, find_images, is_module
 from anmok.stages.signals import Stop, polite_stop
 from anmok.stages.track import build_trackers
@@ -60,6 +61,7 @@ def go_on(run: R, image_root: str | None, again: str, work: Callable[[], R], fre
         finished = run.finished
         if finished and image_root is None:
             say(f"{run.path} is finished already; nothing to do.")
+            announce(run.path, ready=False)
             return run
         if not (run.path / "table.parquet").is_file():
             raise DataError(
@@ -67,12 +69,23 @@ def go_on(run: R, image_root: str | None, again: str, work: Callable[[], R], fre
                 remedy=f"{again} anew, with another --out.", code="resume",
             )  # fmt: skip
         find_images(run, image_root)
-        return fresh() if finished else work()
+        if not finished:
+            return work()
+        announce(run.path, ready=False)
+        return fresh()
 
 
 def logged(folder: Path, config: LearnConfig, work: Callable[[Events, Stop], None]) -> None:
-    """Do the work with the run's event log open, its trackers listening and signals asking politely."""
-    events = Events(folder / "events.jsonl", build_trackers(list(config.track), folder, config.model_dump(mode="json")))
+    """Do the work with the run's event log open, its trackers listening and signals asking politely.
+
+    Of several processes the first one keeps the log.
+    """
+    announce(folder)
+    if leads():
+        trackers = build_trackers(list(config.track), folder, config.model_dump(mode="json"))
+        events = Events(folder / "events.jsonl", trackers)
+    else:
+        events = Events(None)
     try:
         with polite_stop() as stop:
             began = time.monotonic()

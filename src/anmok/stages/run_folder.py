@@ -17,7 +17,10 @@ from anmok.data.saved import MOVED, refuse_links, require_root
 from anmok.data.table import Table
 
 RUNS = Path("runs")
-OF_A_RUN = ("config.toml", "table.parquet", "plan.json", "events.jsonl", "augment.toml", "augment.json", ".lock")
+OF_A_RUN = (
+    "config.toml", "table.parquet", "unlabeled.parquet", "plan.json", "events.jsonl", "augment.toml", "augment.json",
+    ".lock",
+)  # fmt: skip
 
 
 class HasTable(Protocol):

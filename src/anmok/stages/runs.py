@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -19,7 +20,11 @@ from anmok.stages.run_folder import RUNS
 DEEPEST = 3  # folders below the one that is named: runs/compare-1/lenet
 # What a folder is by the file that it begins with; the first that is there counts.
 KINDS = {"ensemble.toml": "ensemble", "crossval.toml": "crossval", "config.toml": "run"}
-MARKS = {b"[objective]": "pretrain", b"[compare]": "compare", b"rungs = ": "tune"}  # of config.toml
+MARKS = {
+    rb"\[compare\]": "compare",
+    rb"rungs = ": "tune",
+    rb"\[objective\]\n[^\[]*?name = \"(?!supervised|fixmatch)": "pretrain",
+}
 DONE = {"ensemble": "ensemble.json", "crossval": "evaluation.json", "compare": "compare.json", "tune": "best.toml"}
 
 
@@ -100,7 +105,7 @@ def kind_of(folder: Path) -> str:
     if kind != "run":
         return kind
     text = b"\n" + (folder / "config.toml").read_bytes()
-    return next((name for mark, name in MARKS.items() if b"\n" + mark in text), kind)
+    return next((name for mark, name in MARKS.items() if re.search(b"\n" + mark, text)), kind)
 
 
 def row_of(path: Path, folder: Path) -> Row:

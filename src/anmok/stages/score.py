@@ -12,15 +12,16 @@ TINY = 1e-7
 def quick_score(p: Predictions, select: str = "auto") -> dict[str, float]:
     """{'loss', 'accuracy', 'macro_f1', 'select'}: log loss, share of images right, mean F1 of the classes present.
 
-    p has a target for every row. select: the figure that chooses the best weights, higher is better; of accuracy, a
-    tie goes to the lower loss.
+    p has a target for every row; what is unknown of a multi-label one (NaN) does not count. select: the figure that
+    chooses the best weights, higher is better; of accuracy, a tie goes to the lower loss.
     """
     targets = p.targets
     assert targets is not None
     probs = np.clip(p.probs.astype(np.float64), TINY, 1 - TINY)
     if p.task == "multilabel":
-        truth, guess = targets > 0.5, p.probs >= 0.5
-        loss = float(-(truth * np.log(probs) + (1 - truth) * np.log(1 - probs)).mean())
+        known = ~np.isnan(targets)
+        truth, guess = (targets > 0.5) & known, (p.probs >= 0.5) & known
+        loss = float(-(truth * np.log(probs) + (1 - truth) * np.log(1 - probs))[known].mean())
         accuracy = float((truth == guess).all(axis=1).mean())
     else:
         loss = float(-np.log(probs[np.arange(len(p)), targets]).mean())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from anmok.core.errors import ImageError
 from anmok.core.files import new_folder
 from anmok.core.progress import warn
@@ -12,6 +14,7 @@ from anmok.core.types import Predictions
 from anmok.data.header import EXTENSIONS
 from anmok.data.sniff import HEAD, sniff
 from anmok.data.table import Table, named
+from anmok.evaluate.answers import Answers
 
 MAX_BYTES = 200  # of a name; file systems take 255
 UNREADABLE, NONE, ASK = "_unreadable", "_none", "_ask"
@@ -27,10 +30,10 @@ def sort_images(p: Predictions, table: Table, folder: Path) -> None:
     images = dict(table.rows.select("id", "image").iter_rows())
     named_folders = (UNREADABLE, NONE, ASK, *p.classes)
     folders = dict(zip(named_folders, unique_names(named_folders), strict=True))
-    folders.setdefault("ask", folders[ASK])  # what a decision answers where the model is not sure
+    asked = p.asked if isinstance(p, Answers) and p.asked is not None else np.zeros(len(p), bool)
     gone: list[str] = []
     with new_folder(folder) as new:
-        for identity, name, label in zip(p.ids, names_for(p.ids, images), p.labels, strict=True):
+        for identity, name, label, ask in zip(p.ids, names_for(p.ids, images), p.labels, asked, strict=True):
             if identity not in images:
                 continue  # left out by the source: there is nothing to copy
             try:
@@ -38,7 +41,7 @@ def sort_images(p: Predictions, table: Table, folder: Path) -> None:
             except ImageError as error:
                 gone.append(f"{identity}: {error.message}")
                 continue
-            labels = [label or UNREADABLE] if isinstance(label, str) else label or [NONE]
+            labels = [ASK] if ask else [label or UNREADABLE] if isinstance(label, str) else label or [NONE]
             for one in [UNREADABLE] if identity in p.errors else labels:
                 target = new / folders[one] / with_extension(name, data, images[identity])
                 target.parent.mkdir(exist_ok=True)

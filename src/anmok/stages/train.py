@@ -14,10 +14,14 @@ from anmok.core.optional import need
 from anmok.data.sources import open_table
 from anmok.stages.choices import check_choices
 from anmok.stages.config import TrainConfig
+from anmok.stages.defaults import with_defaults
+from anmok.stages.image_text_settings import wants_pairs
 from anmok.stages.prepare import prepare
+from anmok.stages.ranks import refuse_ranks, together
 from anmok.stages.run import Run
 from anmok.stages.run_calls import go_on, logged, names_of, resumed_root, take_objects
 from anmok.stages.run_folder import header, new_folder, remove_unstarted
+from anmok.stages.semi_settings import check_semi
 
 
 def train(
@@ -30,14 +34,31 @@ def train(
     config: a TOML file; settings: paths of the configuration tree or short names (model='resnet18', epochs=3,
     optim={'lr': 0.1}); model may be a torch module, augment a Policy or a transform of the user's. resume: a run
     folder to go on with instead; with image_root, where its images have moved; what was given as an object is given
-    again.
+    again. objective='image-text': see `image_text`.
 
     UsageError, DataError, MachineError as the messages say; Interrupted when a signal ended it resumably.
     """
     need("torch", "train")
+    stored = None if resume is None else Path(resume) / "config.toml"
+    if wants_pairs(stored if stored is not None and stored.is_file() else config, *layers, settings):
+        from anmok.stages.image_text import image_text
+
+        refuse_ranks("--objective image-text")
+        return image_text(source, resume=resume, out=out, config=config, layers=layers, **settings)
+    module, augment = take_objects(settings)
+    return together(
+        lambda: _begin(source, resume, out, config, layers, settings, module, augment),
+        lambda folder: _learn(folder, Run(folder, module).config, module, augment),
+        lambda folder: Run(folder, module),
+    )
+
+
+def _begin(
+    source: Any, resume: Path | str | None, out: Path | str | None, config: Path | str | None,
+    layers: tuple[Mapping[str, Any], ...], settings: dict[str, Any], module: Any, augment: Any,
+) -> Run:  # fmt: skip
     from anmok.stages.pixels import check_pretrained
 
-    module, augment = take_objects(settings)
     if resume is not None:
         return _resume(Path(resume), module, resumed_root(source, config, *layers, settings), augment)
     if source is None:
@@ -46,18 +67,25 @@ def train(
         )
     resolved = resolve(TrainConfig, *layers, {**settings, **names_of(module, augment)}, file=config)
     check_pretrained(resolved)
+    check_semi(resolved.objective, resolved.semi)
     return start(new_folder(out, resolved.model.name, "run folder"), source, resolved, module, augment)
 
 
 def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None, augment: Any = None) -> Run:
     """Begin a run in a folder that is there already; one that fails before its first step leaves nothing behind."""
+    resolved = with_defaults(resolved)
     with locked(folder):
         write_atomic(folder / "config.toml", header("train", source) + dump_toml(resolved))
         try:
             keep(resolved.augment, folder, augment)
             table = open_table(source, resolved.data, resolved.labels)
             check_choices(resolved, module)
-            prepare(table, resolved).save(folder / "table.parquet")
+            table = prepare(table, resolved)
+            table.save(folder / "table.parquet")
+            if resolved.objective.name == "fixmatch":
+                from anmok.stages.semi import lock_unlabeled
+
+                lock_unlabeled(folder, resolved, table)
             return _learn(folder, resolved, module, augment)
         except BaseException:
             remove_unstarted(folder)
@@ -72,7 +100,12 @@ def _resume(folder: Path, module: Any, image_root: str | None, augment: Any) -> 
 
 
 def _learn(folder: Path, config: TrainConfig, module: Any, augment: Any = None) -> Run:
-    from anmok.stages.learn import learn
+    if config.objective.name != "supervised":
+        refuse_ranks(f"--objective {config.objective.name}")
+    if config.objective.name == "fixmatch":
+        from anmok.stages.semi import learn
+    else:
+        from anmok.stages.learn import learn
 
     logged(folder, config, lambda events, stop: learn(folder, config, module, events, stop, augment))
     return Run(folder, module)

@@ -212,7 +212,8 @@ def _fit(
 ) -> None:
     real = learner is job.learner
     optimizer = job.optimizer if real else build_optimizer(learner, job.config.optim, job.plan.dtype)
-    course = Course(epochs, job.config.schedule, job.config.optim.accumulate, job.config.optim.clip)
+    parts = max(job.config.optim.accumulate, job.plan.parts)
+    course = Course(epochs, job.config.schedule, parts, job.config.optim.clip)
     hooks = Hooks(
         validate=dict, keep_best=lambda state: None, due=lambda state: False, save=lambda state: None, stop=stop,
         begin=job.begin or (lambda epoch: None),

@@ -6,6 +6,7 @@
   const remembered = () => { try { return localStorage.getItem("anmok-theme"); } catch { return null; } };
   const remember = (theme) => { try { localStorage.setItem("anmok-theme", theme); } catch { /* a page from a file may not */ } };
   const current = () => root.dataset.theme || (system.matches ? "dark" : "light");
+  const said = button.dataset; // the words of the page's language, where it has any
   const specs = new Map([...document.querySelectorAll("script[data-spec]")].map((s) => [s.dataset.spec, s]));
   const drawn = new Map();
 
@@ -18,14 +19,15 @@
       mode: "vega-lite", actions: false, renderer: "svg", ast: true, config: themes[theme], tooltip: { theme },
     });
     drawn.set(place, { theme, result });
+    place.dispatchEvent(new CustomEvent("drawn"));
   }
 
   const places = [...document.querySelectorAll("[data-figure]")];
 
   async function show() {
     const dark = current() === "dark";
-    button.textContent = dark ? "Light" : "Dark";
-    button.setAttribute("aria-label", `Switch to ${dark ? "light" : "dark"} colours`);
+    button.textContent = dark ? said.light || "Light" : said.dark || "Dark";
+    button.setAttribute("aria-label", (dark ? said.toLight : said.toDark) || `Switch to ${dark ? "light" : "dark"} colours`);
     button.setAttribute("aria-pressed", String(dark));
     for (const place of places) await draw(place);
   }

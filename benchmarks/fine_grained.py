@@ -1,0 +1,154 @@
+"""Pretrained or from scratch, on 10, 30 and 100 % of the target's images; and what the fine-grained recipe adds.
+
+    .venv/bin/python benchmarks/fine_grained.py              # seeds 0, 1, 2; about an hour on two quiet cores
+    .venv/bin/python benchmarks/fine_grained.py --quick
+
+A small network learns CIFAR-10 at 32 pixels. From it, and from scratch, TrashNet's six materials are learned (the
+authors' split) from a tenth, three tenths and all of the training photos of each class, with the same settings and
+epochs; validation and test stay whole. Then, on all photos and from the pretrained network, what recipes/
+fine-grained.toml changes is changed by itself: bilinear pooling, a larger input, both. Test accuracy, mean over seeds
+(which draw photos, initial weights and order) with Student's t interval. Stored cell by cell: a second call goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import (
+    ROOT,
+    SCRATCH,
+    Figure,
+    arguments,
+    context,
+    data_root,
+    figure,
+    fingerprint,
+    finish,
+    fresh,
+    rounded,
+    write,
+)
+from trashnet import t_interval
+
+RECIPE = ROOT / "recipes" / "fine-grained.toml"
+SHARES = (0.1, 0.3, 1.0)
+SMALL, LARGE = 64, 128  # pixels
+EPOCHS, FIRST_EPOCHS = 30, 12
+PLAIN: dict[str, Any] = {"image_size": SMALL, "model.pool": "auto"}
+EFFECTS: dict[str, dict[str, Any]] = {
+    "bilinear": {"image_size": SMALL, "model.pool": "bilinear"},
+    "larger input": {"image_size": LARGE, "model.pool": "auto"},
+    "bilinear, larger input": {"image_size": LARGE, "model.pool": "bilinear"},
+}
+
+
+def first_network(quick: bool) -> Path:
+    """The run that learned CIFAR-10; kept, as nothing of it depends on the seeds."""
+    import anmok
+
+    name = f"fine-grained-first{'-quick' if quick else ''}"
+    out = SCRATCH / name
+    if not (out / "model").is_dir():
+        table = anmok.open(data_root() / "cifar10")
+        if quick:
+            table = table.take(np.arange(0, len(table), 100))
+        anmok.train(
+            table, out=fresh(name), config=RECIPE, image_size=32, epochs=1 if quick else FIRST_EPOCHS, batch_size=128,
+            **{"model.pool": "auto", "preprocess.fit": "squash"},
+        )  # fmt: skip
+    return out
+
+
+def part(table: Any, share: float, seed: int) -> Any:
+    """The table with a share of each class's training photos, at least two."""
+    import polars as pl
+
+    rows = table.rows.with_row_index("row")
+    rng = np.random.default_rng([seed, 7])
+    keep = rows.filter((pl.col("split") != "train") | pl.col("split").is_null())["row"].to_list()
+    for label in table.classes:
+        own = rows.filter((pl.col("label") == label) & (pl.col("split") == "train"))["row"].to_numpy()
+        keep += rng.choice(own, max(2, round(share * len(own))), replace=False).tolist()
+    return table.take(sorted(keep))
+
+
+def one(table: Any, seed: int, epochs: int, weights: Path | None, settings: dict[str, Any]) -> float:
+    """Test accuracy of a cell."""
+    import anmok
+
+    run = anmok.train(
+        table, out=fresh("fine-grained-cell"), config=RECIPE, seed=seed, epochs=epochs,
+        weights="none" if weights is None else str(weights), **settings,
+    )  # fmt: skip
+    value = anmok.evaluate(run).value("accuracy")
+    assert value is not None
+    return value
+
+
+def cells(quick: bool) -> dict[str, tuple[bool, float, dict[str, Any]]]:
+    """Name to (pretrained?, share of the photos, settings)."""
+    out: dict[str, tuple[bool, float, dict[str, Any]]] = {}
+    for share in SHARES[:1] if quick else SHARES:
+        for pretrained in (True, False):
+            out[f"{'pretrained' if pretrained else 'scratch'}, {share:.0%}"] = (pretrained, share, PLAIN)
+    share = SHARES[0] if quick else 1.0
+    for name, settings in list(EFFECTS.items())[: 1 if quick else None]:
+        out[f"pretrained, {share:.0%}, {name}"] = (True, share, settings)
+    return out
+
+
+def summary(found: dict[str, list[float]], seeds: list[int], note: str) -> list[Figure]:
+    """Means with their intervals over seeds; of pretraining the gain over scratch, of the recipe that over without."""
+    out = []
+    for name, values in found.items():
+        base, _, effect = name.partition(", ")
+        share = effect.partition(", ")[0]
+        against = f"scratch, {share}" if name == f"pretrained, {share}" else f"pretrained, {share}"
+        rows = {"test accuracy": values}
+        if base == "pretrained":
+            rows[f"gain over {against}"] = [a - b for a, b in zip(values, found[against], strict=True)]
+        for quantity, numbers in rows.items():
+            row = figure(name, quantity, "share", numbers, seeds=seeds, note=note)
+            low, high = t_interval(numbers) if len(numbers) > 1 else (numbers[0], numbers[0])
+            mean = rounded(statistics.mean(numbers))
+            out.append(Figure(**{**vars(row), "value": mean, "low": rounded(low), "high": rounded(high)}))
+    return out
+
+
+def main() -> None:
+    """Every cell with every seed."""
+    os.environ.setdefault("ANMOK_QUIET", "1")
+    import anmok
+
+    options = arguments(
+        __doc__, seeds={"type": int, "nargs": "+", "default": [0, 1, 2]}, epochs={"type": int, "default": EPOCHS}
+    )
+    seeds, epochs = (options.seeds[:1], 1) if options.quick else (options.seeds, options.epochs)
+    source = data_root() / "trashnet"
+    where = context(f"trashnet {fingerprint(source)}; cifar10")
+    first = first_network(options.quick)
+    table = anmok.open(source / "split.csv")
+    file = SCRATCH / f"fine-grained-cells{'-quick' if options.quick else ''}.json"
+    key = f"{RECIPE.read_text()} {where['data']} {where['versions']} {epochs}"
+    stored = json.loads(file.read_text()) if file.is_file() else {}
+    known = stored.get(key, {})
+    found: dict[str, list[float]] = {name: [] for name in cells(options.quick)}
+    for seed in seeds:
+        for name, (pretrained, share, settings) in cells(options.quick).items():
+            if f"{name} {seed}" not in known:
+                score = one(part(table, share, seed), seed, epochs, first if pretrained else None, settings)
+                known[f"{name} {seed}"] = score
+                file.write_text(json.dumps({**stored, key: known}))
+            found[name].append(known[f"{name} {seed}"])
+            print(f"{name}, seed {seed}: {found[name][-1]:.4f}", flush=True)
+    note = f"{epochs} epochs; pretrained: the same network on CIFAR-10 at 32 px"
+    finish(write("fine_grained", summary(found, seeds, note), where, options.quick), options.quick)
+
+
+if __name__ == "__main__":
+    main()

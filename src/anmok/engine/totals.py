@@ -1,0 +1,80 @@
+"""Sums of an epoch, kept on the device."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, Protocol
+
+import torch
+
+from anmok.core.errors import DataError
+from anmok.engine.account import Account
+from anmok.engine.ranks import summed
+from anmok.engine.state import State
+
+
+class Waits(Protocol):
+    """What is asked of a loader here: the seconds for which the loop waited for it."""
+
+    wait_s: float
+
+
+class Totals:
+    """Sums of an epoch, kept on the device and read back only to be shown or stored; and where its time went."""
+
+    def __init__(
+        self, state: State, batches: Waits, device: torch.device, forgiving: bool = False, rank: int = 0, world: int = 1
+    ):  # fmt: skip
+        self.state, self.batches, self.forgiving, self.world = state, batches, forgiving, world
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        before = state if rank == 0 else State()  # the sum over ranks is to hold it once
+        self.loss = torch.tensor(before.loss, dtype=dtype, device=device)
+        self.correct = torch.tensor(before.correct, dtype=dtype, device=device)
+        self.images, self._text, self._shown = before.images, "", time.perf_counter()
+        self.account = Account(device)
+        self.restart()
+
+    def add(self, outcome: Any, n: int, weight: float | torch.Tensor) -> None:
+        """Take in the outcome of n images, whose mean loss is that of `weight` images."""
+        loss = outcome.loss.detach()
+        if self.forgiving:  # fp16 overflows now and then; its step is left out, and so is its loss
+            loss = torch.where(loss.isfinite(), loss, 0.0)
+        self.loss += loss * weight
+        if "correct" in outcome.logs:
+            self.correct += outcome.logs["correct"]
+        self.images += n
+
+    def restart(self) -> None:
+        """Start the clock again: what happened since `store` was no training."""
+        self.began, self.waited = time.perf_counter(), self.batches.wait_s
+
+    def store(self) -> None:
+        """Bring the totals, over all ranks, into the state.  DataError if the loss is not finite."""
+        state = self.state
+        own = [float(self.loss), float(self.correct), self.images]
+        state.loss, state.correct, images = summed(own, self.world)
+        state.images = int(images)
+        state.seconds += time.perf_counter() - self.began
+        state.wait += self.batches.wait_s - self.waited
+        state.book(self.account.read())
+        self.restart()
+        if not math.isfinite(state.loss):
+            raise not_finite(f"step {state.step}")
+
+    def text(self) -> str:
+        """Loss and speed, read from the device at most once a second."""
+        now = time.perf_counter()
+        if now - self._shown > 1:
+            self._shown = now
+            seconds = self.state.seconds + now - self.began
+            self._text = f"loss {float(self.loss) / max(1, self.images):.4f}  {self.images / seconds:.0f} images/s"
+        return self._text
+
+
+def not_finite(where: str) -> DataError:
+    """The error of a loss that is no number any more."""
+    return DataError(
+        f"the loss is not finite at {where}.",
+        remedy="Lower --optim.lr, or set --optim.clip 1; the last checkpoint is from before.", code="nan-loss",
+    )  # fmt: skip

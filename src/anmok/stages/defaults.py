@@ -1,0 +1,36 @@
+"""What a training takes where nothing is said and the optimizer's usual value is known to be wrong."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from anmok.core.progress import say
+from anmok.stages.config import LearnConfig
+
+C = TypeVar("C", bound=LearnConfig)
+
+# AdamW, one-cycle, batches of 64, on the standardised features of a frozen ResNet-18 of TrashNet, 10 epochs: validation
+# accuracy 0.62 at 0.001, 0.67 at 0.003, 0.69 at 0.01, 0.70 at 0.03, 0.69 at 0.1 (median of three seeds each).
+HEAD_LR = 0.02
+
+
+def is_set(config: LearnConfig, path: str) -> bool:
+    """Whether the user set this leaf, 'optim.lr' or 'epochs', so that nothing else may fill it."""
+    node: LearnConfig = config
+    *sections, leaf = path.split(".")
+    for section in sections:
+        if section not in node.model_fields_set:
+            return False
+        node = getattr(node, section)
+    return leaf in node.model_fields_set
+
+
+def with_defaults(config: C) -> C:
+    """The settings with the learning rate of a head on a frozen network, where none is set and the optimizer is AdamW.
+
+    It is said aloud, and config.toml of the run holds it.
+    """
+    if config.model.adapt != "head" or config.optim.name != "adamw" or config.optim.lr is not None:
+        return config
+    say(f"learning rate {HEAD_LR:g}, as only the head learns")
+    return config.model_copy(update={"optim": config.optim.model_copy(update={"lr": HEAD_LR})})
