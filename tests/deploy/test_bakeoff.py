@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -226,3 +228,25 @@ def test_the_clock_is_real_by_default(tiny: tuple[Answering, Path]) -> None:
     rows = bake_off({EAGER: "", ORT: ""}, opened, seen, batches=(1,), seconds=0.05, rounds=2)
     assert next(row.form for row in rows if row.chosen) == ORT
     assert next(row for row in rows if row.form == EAGER).ms > 20
+
+
+SIGNALLED = """
+import gc, os, signal, sys
+from pathlib import Path
+from anmok.deploy.runtimes import open_openvino
+from anmok.stages.signals import polite_stop
+one, two = (open_openvino(Path(sys.argv[1]), "fp32", (32, 32, 3), batch, 1) for batch in (1, 2))
+del one
+gc.collect()
+del two
+gc.collect()
+with polite_stop() as stop:
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("asked" if stop() else "deaf")
+"""
+
+
+def test_a_signal_is_heard_after_openvino_has_gone(tiny: tuple[Answering, Path]) -> None:
+    command = [sys.executable, "-c", SIGNALLED, str(tiny[1])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "asked\n"), done.stderr

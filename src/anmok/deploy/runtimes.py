@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -100,7 +101,7 @@ def open_openvino(path: Path, dtype: str, shape: tuple[int, int, int], batch: in
         "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1,
     }  # fmt: skip
     try:
-        core = ov.Core()
+        core = _core()
         model = core.read_model(str(path))
         model.reshape([batch, *shape])
         request = core.compile_model(model, "CPU", settings).create_infer_request()
@@ -113,6 +114,16 @@ def open_openvino(path: Path, dtype: str, shape: tuple[int, int, int], batch: in
         return np.array(request.get_output_tensor(place).data, np.float32)
 
     return in_batches(fixed, batch)
+
+
+@functools.cache
+def _core() -> Any:
+    """The process's one OpenVINO core, never given back.
+
+    Its CPU plugin takes the thread's alternate signal stack; of two cores the one that ends last puts back what the
+    other has freed, and the next signal, a Ctrl-C say, ends the process with a segmentation fault.
+    """
+    return need("openvino", "export").Core()
 
 
 def in_batches(fixed: Answer, batch: int) -> Answer:
