@@ -209,6 +209,27 @@ def write(name: str, figures: Sequence[Figure], where: dict[str, str], quick: bo
     return all(row.met != "no" for row in figures)
 
 
+def stored_rows(name: str, where: dict[str, str], quick: bool) -> list[dict[str, Any]]:
+    """The rows of results/NAME.csv that were measured with the same data, machine and versions."""
+    path = (SCRATCH / "quick" if quick else RESULTS) / f"{name}.csv"
+    if not path.is_file():
+        return []
+    with path.open() as handle:
+        rows = list(csv.DictReader(handle))
+    return [r for r in rows if all(r[k] == where[k] for k in ("data", "machine", "versions"))]
+
+
+def store_rows(name: str, rows: Sequence[dict[str, Any]], quick: bool) -> None:
+    """Write results/NAME.csv anew; a column for whatever a row has, blank where another has it not."""
+    path = (SCRATCH / "quick" if quick else RESULTS) / f"{name}.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = list(dict.fromkeys(key for row in sorted(rows, key=len, reverse=True) for key in row))
+    with path.open("w", newline="") as handle:
+        table = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+
+
 def finish(ok: bool, quick: bool) -> None:
     """End with 1 where a bound is missed; a quick run judges nothing."""
     raise SystemExit(0 if ok or quick else 1)

@@ -16,7 +16,6 @@ that was cut short goes on where it stopped.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 import statistics
@@ -25,7 +24,6 @@ from pathlib import Path
 from typing import Any
 
 from common import (
-    RESULTS,
     ROOT,
     SCRATCH,
     Figure,
@@ -38,6 +36,8 @@ from common import (
     met,
     read_run,
     rounded,
+    store_rows,
+    stored_rows,
     write,
 )
 
@@ -234,15 +234,6 @@ def summary(rows: list[dict[str, Any]]) -> list[Figure]:
     return out
 
 
-def same(path: Path, where: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows measured before with the same data, machine and versions."""
-    if not path.is_file():
-        return []
-    with path.open() as handle:
-        rows = list(csv.DictReader(handle))
-    return [r for r in rows if all(r[k] == where[k] for k in ("data", "machine", "versions"))]
-
-
 def main() -> None:
     """The rows asked for that are not there yet, then the summary."""
     options = arguments(
@@ -253,10 +244,8 @@ def main() -> None:
     os.environ.setdefault("ANMOK_QUIET", "" if not options.quick else "1")
     folder = data_root() / "cifar10"
     where = context(f"cifar10 {fingerprint(folder)}")
-    path = (SCRATCH / "quick" if options.quick else RESULTS) / "pretrain_rows.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     every, few = tables(options.quick)
-    rows = same(path, where)
+    rows = stored_rows("pretrain_rows", where, options.quick)
     for objective in options.objective:
         own = where | {"recipe": hashlib.sha256(recipe_of(objective).read_bytes()).hexdigest()[:16]}
         tuning = hashlib.sha256(repr((EACH, CHOOSE, TUNED, RATES, EPOCHS)).encode()).hexdigest()[:8]
@@ -267,11 +256,7 @@ def main() -> None:
         row = one(objective, every, few, options) | own
         rows = [r for r in rows if r["objective"] != objective] + [row]
         rows.sort(key=lambda r: ("scratch", *OBJECTIVES).index(r["objective"]))
-        columns = list(dict.fromkeys(key for r in (*reversed(rows),) for key in r))
-        with path.open("w", newline="") as handle:
-            table = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        store_rows("pretrain_rows", rows, options.quick)
     finish(write("pretrain", summary(rows), where, options.quick), options.quick)
 
 

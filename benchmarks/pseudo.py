@@ -21,14 +21,12 @@ that was cut short goes on where it stopped.
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import os
 from pathlib import Path
 from typing import Any
 
 from common import (
-    RESULTS,
     ROOT,
     SCRATCH,
     Figure,
@@ -40,6 +38,8 @@ from common import (
     fresh,
     met,
     rounded,
+    store_rows,
+    stored_rows,
     write,
 )
 
@@ -207,25 +207,14 @@ def summary(rows: list[dict[str, Any]]) -> list[Figure]:
     return out
 
 
-def same(path: Path, where: dict[str, str]) -> list[dict[str, Any]]:
-    """Rows measured before with the same data, machine and versions."""
-    if not path.is_file():
-        return []
-    with path.open() as handle:
-        rows = list(csv.DictReader(handle))
-    return [r for r in rows if all(r[k] == where[k] for k in ("data", "machine", "versions"))]
-
-
 def main() -> None:
     """The rows asked for that are not there yet, then the summary."""
     options = arguments(__doc__, arm={"nargs": "+", "choices": ARMS, "default": list(ARMS)})
     if options.quick:
         os.environ.setdefault("ANMOK_QUIET", "1")
     where = context(f"cifar10 {fingerprint(data_root() / 'cifar10')}")
-    path = (SCRATCH / "quick" if options.quick else RESULTS) / "pseudo_rows.csv"
-    path.parent.mkdir(parents=True, exist_ok=True)
     few, rest, truth = tables(options.quick)
-    rows = same(path, where)
+    rows = stored_rows("pseudo_rows", where, options.quick)
     measure = {"labels": by_labels, "pseudo": by_pseudo, "fixmatch": by_fixmatch}
     for arm in options.arm:
         settings = repr((EACH, CHOOSE, BLANK, SEEN, CANDIDATES, CONFIDENCES)).encode()
@@ -235,11 +224,7 @@ def main() -> None:
         row = {"arm": arm, **measure[arm](few, rest, truth, options.quick)} | own
         rows = [r for r in rows if r["arm"] != arm] + [row]
         rows.sort(key=lambda r: ARMS.index(r["arm"]))
-        columns = list(dict.fromkeys(key for r in rows for key in r))
-        with path.open("w", newline="") as handle:
-            table = csv.DictWriter(handle, columns, restval="", lineterminator="\n")
-            table.writeheader()
-            table.writerows(rows)
+        store_rows("pseudo_rows", rows, options.quick)
     finish(write("pseudo", summary(rows), where, options.quick), options.quick)
 
 

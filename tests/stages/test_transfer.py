@@ -24,7 +24,7 @@ from anmok.stages.config import TrainConfig
 from anmok.stages.features import FeatureBatches
 from anmok.stages.keeping import Keeping, views_that_fit
 from anmok.stages.learn import set_up
-from anmok.stages.planning import count_epochs
+from anmok.stages.planning import settle_length
 
 SMALL: dict[str, Any] = {
     "model": "test_resnet", "image_size": 32, "epochs": 3, "batch_size": 16, "plan": "none", "threads": 1,
@@ -242,10 +242,10 @@ def test_the_memory_that_features_leave(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_minutes_count_what_the_features_took() -> None:
     config = resolve(TrainConfig, {"minutes": 1})
-    assert count_epochs(config, 0.001, 1000) == 50  # 1.2 s an epoch
-    assert count_epochs(config, 0.001, 1000, spent=30) == 25
-    assert count_epochs(config, 0.001, 1000, spent=300) == 1
-    assert count_epochs(resolve(TrainConfig, {"epochs": 7, "minutes": 1}), 0.001, 1000) == 7
+    assert settle_length(config, 0.001, 1000, 10, 0, 0).steps == 480  # 0.12 s a step, and 2.4 s kept for evaluation
+    assert settle_length(config, 0.001, 1000, 10, 0, 30).steps == 230
+    assert settle_length(config, 0.001, 1000, 10, 0, 300).steps == 1
+    assert settle_length(resolve(TrainConfig, {"epochs": 7, "minutes": 1}), 0.001, 1000, 10, 0, 0).epochs == 7
 
 
 def test_minutes_with_kept_features(digits: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from anmok.commands.options import File, Out, Source, Tta, TtaSeed, TtaWeights, with_tree
+from anmok.commands.options import File, Out, Resume, Source, Tta, TtaSeed, TtaWeights, with_tree
 from anmok.stages.config import TrainConfig
 from anmok.stages.inspect_settings import InspectTree
 
@@ -95,8 +95,7 @@ def ensemble(
 def crossval(
     source: Source = None, /, *, out: Out = None, config: File = None,
     folds: Annotated[int, Parameter(help="Folds over all that is not test.")] = 5,
-    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this cross-validation.")] = None,
-    settings: dict[str, Any],
+    resume: Resume = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Cross-validate: a run for each fold, out-of-fold predictions of every image, one ensemble of all."""
     from anmok.stages.crossval import crossval as stage

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from anmok.commands.options import File, Out, Source, with_tree
+from anmok.commands.options import File, Out, Resume, Source, with_tree
 from anmok.stages.auto_settings import AutoTree
 from anmok.stages.compare_settings import CompareTree
 from anmok.stages.image_text_settings import TrainTree
@@ -18,8 +18,7 @@ from anmok.stages.tune_settings import TuneTree
 @with_tree(TrainTree)
 def train(
     source: Source = None, /, *, out: Out = None, config: File = None,
-    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this run instead.")] = None,
-    settings: dict[str, Any],
+    resume: Resume = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train a classifier, or a dual encoder: data in, a run folder with model and report out."""
     from anmok.stages.train import train as stage
@@ -32,8 +31,7 @@ def train(
 @with_tree(PretrainConfig)
 def pretrain(
     source: Source = None, /, *, out: Out = None, config: File = None,
-    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this run instead.")] = None,
-    settings: dict[str, Any],
+    resume: Resume = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Learn from images alone: a run whose encoder other trainings start from."""
     from anmok.stages.pretrain import pretrain as stage
@@ -46,8 +44,7 @@ def pretrain(
 @with_tree(CompareTree)
 def compare(
     source: Source = None, /, *, out: Out = None, config: File = None,
-    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this comparison instead.")] = None,
-    settings: dict[str, Any],
+    resume: Resume = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Which model, for these data, on this machine: same split, same time, measured."""
     from anmok.stages.compare import compare as stage
@@ -70,8 +67,7 @@ def models(
 @with_tree(TuneTree)
 def tune(
     source: Source = None, /, *, out: Out = None, config: File = None,
-    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this search instead.")] = None,
-    settings: dict[str, Any],
+    resume: Resume = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Search for the augmentation that suits the data, by successive halving within a fixed time."""
     from anmok.stages.tune import tune as stage
@@ -85,8 +81,7 @@ def tune(
 @with_tree(AutoTree)
 def auto(
     source: Source = None, /, *, out: Out = None, config: File = None,
-    resume: Annotated[Path | None, Parameter(name="--resume", help="Go on with this folder instead.")] = None,
-    settings: dict[str, Any],
+    resume: Resume = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """The best model for the time: audit, split, candidates by measured promise, ensemble, decision, report."""
     from anmok.stages.auto import auto as stage

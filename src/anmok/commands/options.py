@@ -75,6 +75,9 @@ def with_tree(tree: type[Config]) -> Callable[[Callable[..., None]], Callable[..
 
 Source = Annotated[str | None, Parameter(help="A folder, CSV, Parquet, tar, zip or table of images.")]
 Out = Annotated[Path | None, Parameter(name="--out", help="Where to write; must not exist yet.")]
+Resume = Annotated[
+    Path | None, Parameter(name="--resume", help="Go on with this run, search or folder instead of beginning one.")
+]
 File = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings; a flag wins over it.")]
 Tta = Annotated[
     str | None,

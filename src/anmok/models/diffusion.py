@@ -15,7 +15,7 @@ from typing import Any
 from anmok.core.errors import DataError, MachineError, UsageError, near_path
 from anmok.core.files import read_json, sha256
 from anmok.core.optional import need
-from anmok.models.hub import _reachable
+from anmok.models.hub import require_hub
 from anmok.models.hub_folder import refuse_code
 from anmok.models.pickled import PICKLED
 from anmok.models.user_code import first_line
@@ -148,19 +148,13 @@ def _check_weights(part: Path) -> None:
 def _fetched(repo: str) -> Path:
     """The snapshot of a repository: the cache's, else downloaded, .safetensors alone."""
     hub, diffusers = need("huggingface_hub", "train"), need("diffusers", "generate")
-    constants, errors = need("huggingface_hub.constants", "train"), need("huggingface_hub.errors", "train")
+    errors = need("huggingface_hub.errors", "train")
     cannot = (errors.EntryNotFoundError, errors.HfHubHTTPError, OSError, ValueError)
     with contextlib.suppress(*cannot):
         cached = Path(hub.snapshot_download(repo, local_files_only=True))
         if _whole(cached):
             return cached
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
-        raise MachineError(
-            f"the model {repo} is not on this machine, and {reason}.", code="offline",
-            remedy=f"Where there is a network, run `hf download {repo}` and copy the folder "
-            f"models--{repo.replace('/', '--')} to {constants.HF_HUB_CACHE}; or pass --model FOLDER.",
-        )  # fmt: skip
+    require_hub(repo, f"the model {repo} is", "pass --model FOLDER")
     try:
         with silent():
             return Path(diffusers.DiffusionPipeline.download(repo, use_safetensors=True, trust_remote_code=False))

@@ -19,18 +19,11 @@ def fetch(repo: str, file: str = "model.safetensors") -> Path:
     MachineError (code `offline` or `weights`) that names the weights and says how to bring them.
     """
     hub = need("huggingface_hub", "train")
-    constants, errors = need("huggingface_hub.constants", "train"), hub.errors
+    errors = need("huggingface_hub.errors", "train")
     with contextlib.suppress(errors.EntryNotFoundError, errors.HfHubHTTPError, OSError):
         return Path(hub.hf_hub_download(repo, file, local_files_only=True))
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
-        raise MachineError(
-            f"the weights {repo} ({file}) are not on this machine, and {reason}.",
-            remedy=f"Where there is a network, run `hf download {repo}` and copy the folder "
-            f"models--{repo.replace('/', '--')} to {constants.HF_HUB_CACHE}; or pass --weights FILE.safetensors; "
-            "or --weights none to train from scratch.",
-            code="offline",
-        )
+    instead = "pass --weights FILE.safetensors; or --weights none to train from scratch"
+    require_hub(repo, f"the weights {repo} ({file}) are", instead)
     try:
         return Path(hub.hf_hub_download(repo, file, etag_timeout=10))
     except (errors.EntryNotFoundError, errors.XetDownloadError, errors.HTTPError, OSError, RuntimeError) as error:
@@ -40,6 +33,22 @@ def fetch(repo: str, file: str = "model.safetensors") -> Path:
             remedy="Only .safetensors weights are read. Pass --weights FILE.safetensors, or --weights none.",
             code="weights",
         ) from error
+
+
+def require_hub(repo: str, what: str, instead: str) -> None:
+    """MachineError (code `offline`) where the hub is not to be asked or does not answer.
+
+    what: is not on this machine, 'the model a/b is'; instead: what the user may do without a network.
+    """
+    constants = need("huggingface_hub.constants", "train")
+    if not constants.HF_HUB_OFFLINE and _reachable(constants.ENDPOINT):
+        return
+    reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+    raise MachineError(
+        f"{what} not on this machine, and {reason}.", code="offline",
+        remedy=f"Where there is a network, run `hf download {repo}` and copy the folder "
+        f"models--{repo.replace('/', '--')} to {constants.HF_HUB_CACHE}; or {instead}.",
+    )  # fmt: skip
 
 
 def _reachable(endpoint: str, seconds: float = 3.0) -> bool:

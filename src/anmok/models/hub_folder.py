@@ -12,7 +12,7 @@ from typing import Any
 from anmok.core.errors import DataError, MachineError, UsageError, near_path
 from anmok.core.files import read_json
 from anmok.core.optional import need
-from anmok.models.hub import _reachable
+from anmok.models.hub import require_hub
 from anmok.models.weights import PICKLED
 
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model", "*.jinja"]
@@ -80,19 +80,13 @@ def _keys(value: Any) -> Iterator[str]:
 def _fetched(repo: str) -> Path:
     """The snapshot of a repository: the cache's, else downloaded.  MachineError as `hub.fetch`."""
     hub = need("huggingface_hub", "train")
-    constants, errors = need("huggingface_hub.constants", "train"), need("huggingface_hub.errors", "train")
+    errors = need("huggingface_hub.errors", "train")
     known: dict[str, Any] = {"allow_patterns": PATTERNS, "ignore_patterns": ["onnx/*", "openvino/*"]}
     with contextlib.suppress(errors.EntryNotFoundError, errors.HfHubHTTPError, OSError):
         cached = Path(hub.snapshot_download(repo, local_files_only=True, **known))
         if _whole(cached):
             return cached
-    if constants.HF_HUB_OFFLINE or not _reachable(constants.ENDPOINT):
-        reason = "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
-        raise MachineError(
-            f"the model {repo} is not on this machine, and {reason}.", code="offline",
-            remedy=f"Where there is a network, run `hf download {repo}` and copy the folder "
-            f"models--{repo.replace('/', '--')} to {constants.HF_HUB_CACHE}; or pass --model FOLDER.",
-        )  # fmt: skip
+    require_hub(repo, f"the model {repo} is", "pass --model FOLDER")
     try:
         return Path(hub.snapshot_download(repo, etag_timeout=10, **known))
     except (errors.EntryNotFoundError, errors.XetDownloadError, errors.HTTPError, OSError, RuntimeError) as error:

@@ -10,7 +10,7 @@ import torch
 from anmok.augment.accept import as_policy
 from anmok.augment.preprocess import Preprocess
 from anmok.core.events import Events
-from anmok.core.files import read_json, write_json
+from anmok.core.files import write_json
 from anmok.core.progress import say, warn
 from anmok.data.batches import Loader
 from anmok.data.captions import captions_of
@@ -29,9 +29,9 @@ from anmok.stages.image_text_finish import finish
 from anmok.stages.image_text_recall import RecallMonitor, watched_rows
 from anmok.stages.image_text_settings import EPOCHS, ImageTextConfig
 from anmok.stages.job import Job, run_job
-from anmok.stages.loaders import build_loaders, sample_images
+from anmok.stages.loaders import build_loaders, whiten_stem
 from anmok.stages.pixels import with_size
-from anmok.stages.planning import choose_form, warn_machine
+from anmok.stages.planning import choose_form, stored_plan
 from anmok.stages.pretrain_learn import network
 from anmok.stages.pretrain_pace import epochs_for
 from anmok.stages.rejects import Rejects
@@ -57,18 +57,13 @@ def tell(job: Job) -> None:
         warn(f"{captions.cut:,} captions are longer than --text.length, and their end is cut off")
     if said < len(captions.texts):
         say("  images of one caption, word for word, are not each other's negatives")
-    if job.config.optim.accumulate > 1:
-        warn("optim.accumulate divides a batch, and a pair is compared with its own part only: fewer negatives")
 
 
 def set_up(folder: Path, config: ImageTextConfig, module: Any, augment: Any = None) -> tuple[Job, RecallMonitor]:
     """Build everything a run needs; what was measured or chosen before (plan.json) is taken as it was."""
     table = Table.load(folder / "table.parquet")
     runtime = build_runtime(config.runtime)
-    stored = read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
-    if stored:
-        torch.set_num_threads(stored["plan"]["threads"])
-        warn_machine(stored["plan"]["machine"])
+    stored = stored_plan(folder, runtime)
     torch.manual_seed(config.seed)
     built, preprocess = network(config, module)
     config = with_size(folder, config, preprocess)
@@ -107,9 +102,7 @@ def prepared(
     """The two towers and the loss between them; the tokenizer is learned from the training captions alone."""
     classifier = built.classifier
     encoder = Encoder(classifier.backbone, classifier.outputs, preprocess.image_size, preprocess.depth)
-    whiten = getattr(encoder.backbone, "prepare", None) if config.model.weights == "none" else None
-    if whiten is not None:
-        whiten(classifier.normalize(sample_images(train, config, preprocess, rejects)))
+    whiten_stem(encoder.backbone, classifier.normalize, train, config, preprocess, rejects)
     tokenizer: Tokenizer = learn_tokenizer(
         (text for own in captions_of(train).values() for text in own), config.text.merges, config.text.length
     )

@@ -21,7 +21,7 @@ from anmok.engine.ranks import from_first
 from anmok.engine.runtime import Runtime, build_runtime
 from anmok.models.adapt import Part, parts_text
 from anmok.models.average import EMA
-from anmok.models.build import Built, build
+from anmok.models.build import Built
 from anmok.models.heads import head_names
 from anmok.models.standardized import standardize_head
 from anmok.objectives.losses import build_loss
@@ -31,10 +31,10 @@ from anmok.stages.finish import finish
 from anmok.stages.job import Job, run_job
 from anmok.stages.keeping import plan_keeping
 from anmok.stages.learning import refuse_unfreezing, what_learns, with_features
-from anmok.stages.loaders import build_loaders, sample_images
-from anmok.stages.pixels import with_preprocess, with_size
-from anmok.stages.planning import choose_form, read_length, settle_length, warn_machine
-from anmok.stages.ranks import check_shard, gathered, in_parts, stored_plan
+from anmok.stages.loaders import build_loaders, sample_images, whiten_stem
+from anmok.stages.pixels import build_for, with_size
+from anmok.stages.planning import choose_form, read_length, settle_length, stored_plan
+from anmok.stages.ranks import check_shard, gathered, in_parts
 from anmok.stages.rejects import Rejects
 from anmok.stages.score import quick_score
 from anmok.stages.signals import Stop
@@ -68,18 +68,9 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     table = Table.load(folder / "table.parquet")
     runtime = build_runtime(config.runtime)
     config, stored = check_shard(config, runtime.world), stored_plan(folder, runtime)
-    if stored:
-        torch.set_num_threads(stored["plan"]["threads"])
-        warn_machine(stored["plan"]["machine"])
     refuse_unfreezing(config, runtime.world)
     torch.manual_seed(config.seed)
-    built = build(
-        config.model, list(table.classes), table.task, 1 if config.preprocess.channels == "gray" else 3,
-        config.preprocess.image_size, module,
-    )  # fmt: skip
-    for text in built.said:
-        say(text)
-    built, preprocess = with_preprocess(built, config)
+    built, preprocess = build_for(config, table, module)
     config = with_size(folder, config, preprocess)
     labelled = table.labelled()
     train, val = labelled.where(split="train"), labelled.where(split="val")
@@ -90,9 +81,7 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     policy = as_policy(config.augment, preprocess.fit == "squash", preprocess.depth, folder, augment)
     keeping = plan_keeping(config, built, train, val, policy, runtime)
     loaders = build_loaders(config, train, val, preprocess, policy, runtime, rejects, stored, keeping)
-    prepare = getattr(built.classifier.backbone, "prepare", None) if config.model.weights == "none" else None
-    if prepare is not None:  # a stem that is whitened by the images
-        prepare(built.classifier.normalize(sample_images(train, config, preprocess, rejects)))
+    whiten_stem(built.classifier.backbone, built.classifier.normalize, train, config, preprocess, rejects)
     counts = list(class_counts(train).values())
     learner = Supervised(built.classifier, build_loss(config.loss, table.task, counts, built.classifier.outputs))
     rounds = 2 if keeping.views else 4

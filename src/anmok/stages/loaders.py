@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from anmok.augment.guests import Guest
 from anmok.augment.policy import Policy
@@ -66,6 +67,16 @@ def build_loaders(
         epochs=1 if keeping.views else config.epochs or 2, **kept,
     )  # fmt: skip
     return batches, Loader(val, cache=cache, **common)
+
+
+def whiten_stem(
+    backbone: nn.Module, normalize: Callable[[torch.Tensor], torch.Tensor], train: Table, config: LearnConfig,
+    preprocess: Preprocess, rejects: Rejects,
+) -> None:  # fmt: skip
+    """Whiten the stem of a network that has one to be whitened (`prepare`) and starts from scratch, by some images."""
+    prepare = getattr(backbone, "prepare", None)
+    if prepare is not None and config.model.weights == "none":
+        prepare(normalize(sample_images(train, config, preprocess, rejects)))
 
 
 def sample_images(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from anmok.augment.preprocess import Preprocess, build_preprocess
 from anmok.core.config import dump_toml
 from anmok.core.errors import UsageError
 from anmok.core.files import read_json, write_atomic
-from anmok.core.progress import warn
-from anmok.models.build import Built
+from anmok.core.progress import say, warn
+from anmok.data.table import Table
+from anmok.models.build import Built, build
 from anmok.models.classifier import Classifier
 from anmok.models.weights import find_weights
 from anmok.stages.config import LearnConfig
@@ -31,6 +32,15 @@ def check_pretrained(config: LearnConfig) -> None:
         )  # fmt: skip
     if normalize != "standard":
         warn(f"pretrained weights expect normalize standard; with {normalize} they have to adapt first")
+
+
+def build_for(config: LearnConfig, table: Table, module: Any) -> tuple[Built, Preprocess]:
+    """The network for a table's classes, what was done to its weights said aloud, and its preprocessing."""
+    channels = 1 if config.preprocess.channels == "gray" else 3
+    built = build(config.model, list(table.classes), table.task, channels, config.preprocess.image_size, module)
+    for text in built.said:
+        say(text)
+    return with_preprocess(built, config)
 
 
 def with_preprocess(built: Built, config: LearnConfig) -> tuple[Built, Preprocess]:

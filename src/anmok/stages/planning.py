@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from anmok.core.files import read_json
 from anmok.core.machine import fingerprint
 from anmok.core.progress import say, warn
 from anmok.data.batches import Loader
 from anmok.engine.pace import CLOSE, Budget, fill, near_whole, reserve
 from anmok.engine.plan import Plan, choose
 from anmok.engine.plan_compile import LEAST
+from anmok.engine.ranks import from_first
 from anmok.engine.runtime import Runtime
 from anmok.stages.config import LearnConfig
 from anmok.stages.plan_cache import keep_plan, plan_key, read_plan
@@ -24,12 +27,6 @@ PLANNING = 20.0  # seconds that planning takes, about, where no time is set
 SHARE, MOST = 0.05, 60.0  # of a time that is set, and seconds at most
 FORWARD = 0.4  # of an image's time in training, what it takes in validation
 OVERHEAD = 1.2  # of a planned epoch over its bare training steps: validation, checkpoints, a colder cache
-
-
-def choose_plan(config: LearnConfig, learner: nn.Module, train: Loader, runtime: Runtime) -> tuple[Plan, int]:
-    """The measured form of computing, and the number of epochs: as set, or as many as --minutes allow."""
-    plan = choose_form(config, learner, train, runtime)
-    return plan, count_epochs(config, plan.seconds_per_image, len(train.table))
 
 
 def choose_form(config: LearnConfig, learner: nn.Module, train: Loader, runtime: Runtime, rounds: int = 4) -> Plan:
@@ -75,20 +72,6 @@ def _may_repay(plan: Plan, config: LearnConfig, expected: Callable[[float], floa
         return False
     long = expected(plan.seconds_per_image) >= LEAST
     return long != (plan.compiled or "compiled" in plan.rejected)
-
-
-def count_epochs(config: LearnConfig, image_s: float | None, images: int, spent: float = 0.0) -> int:
-    """Epochs: as set, or as many as --minutes allow.
-
-    image_s: seconds of an image in training, None where nobody measured it; images: of an epoch; spent: seconds of the
-    minutes that are gone already.
-    """
-    if config.epochs is not None or config.minutes is None or image_s is None:
-        return config.epochs or DEFAULT_EPOCHS
-    epoch = image_s * images * OVERHEAD
-    epochs = max(1, math.floor((config.minutes * 60 - spent) / epoch))
-    say(f"{config.minutes:g} minutes are {epochs} epoch(s) of about {epoch:.3g} s")
-    return epochs
 
 
 class Length(NamedTuple):
@@ -142,6 +125,19 @@ def settle_length(
             f"{gone:.0f} s went into making ready, about {kept:.0f} s are kept for evaluation"
         )
     return Length(epochs, steps, budget)
+
+
+def stored_plan(folder: Path, runtime: Runtime) -> dict[str, Any] | None:
+    """What was measured and chosen when the run began (plan.json), as rank 0 finds it; None of a new run.
+
+    Its threads are taken up again, and another machine than then is said aloud.
+    """
+    file = folder / "plan.json"
+    stored = from_first(lambda: read_json(file) if file.exists() else None, runtime.world)
+    if stored:
+        torch.set_num_threads(stored["plan"]["threads"])
+        warn_machine(stored["plan"]["machine"])
+    return stored
 
 
 def warn_machine(then: dict[str, Any]) -> None:

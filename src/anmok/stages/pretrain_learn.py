@@ -11,7 +11,7 @@ from anmok.augment.accept import as_policy
 from anmok.augment.preprocess import Preprocess
 from anmok.augment.views import Views, two_views
 from anmok.core.events import Events
-from anmok.core.files import read_json, write_json
+from anmok.core.files import write_json
 from anmok.core.progress import say
 from anmok.data.batches import Loader
 from anmok.data.table import Table
@@ -24,9 +24,9 @@ from anmok.models.encoder import Encoder
 from anmok.objectives.catalogue import build_objective
 from anmok.stages.config import LearnConfig
 from anmok.stages.job import Job, run_job
-from anmok.stages.loaders import build_loaders, sample_images
+from anmok.stages.loaders import build_loaders, sample_images, whiten_stem
 from anmok.stages.pixels import with_preprocess
-from anmok.stages.planning import choose_plan, warn_machine
+from anmok.stages.planning import choose_form, stored_plan
 from anmok.stages.pretrain_finish import finish
 from anmok.stages.pretrain_pace import epochs_for
 from anmok.stages.pretrain_settings import EPOCHS, PretrainConfig
@@ -55,10 +55,7 @@ def set_up(folder: Path, config: PretrainConfig, module: Any, augment: Any = Non
     table = Table.load(folder / "table.parquet")
     settings = config  # the same sections, but for the loss, which is not asked for
     runtime = build_runtime(config.runtime)
-    stored = read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
-    if stored:
-        torch.set_num_threads(stored["plan"]["threads"])
-        warn_machine(stored["plan"]["machine"])
+    stored = stored_plan(folder, runtime)
     torch.manual_seed(config.seed)
     built, preprocess = network(settings, module)
     train, val = table.where(split="train"), table.where(split="val")
@@ -77,7 +74,7 @@ def set_up(folder: Path, config: PretrainConfig, module: Any, augment: Any = Non
     if stored:
         plan, epochs = Plan(**stored["plan"]), stored["epochs"]
     else:
-        plan, epochs = choose_plan(settings, learner, batches, runtime)
+        plan = choose_form(settings, learner, batches, runtime)
         epochs = config.epochs or EPOCHS
         if config.minutes is not None and config.epochs is None:
             epochs = epochs_for(config.minutes, learner, batches, runtime.form(plan.dtype, plan.channels_last))
@@ -114,16 +111,12 @@ def prepared(config: PretrainConfig, built: Built, preprocess: Preprocess, train
     """The objective around the encoder, with what it takes from the training images: a whitened stem, colours."""
     classifier = built.classifier
     encoder = Encoder(classifier.backbone, classifier.outputs, preprocess.image_size, preprocess.depth)
-    whiten = getattr(encoder.backbone, "prepare", None) if config.model.weights == "none" else None
+    whiten_stem(encoder.backbone, classifier.normalize, train, config, preprocess, rejects)
     colors = None
-    if whiten is not None or config.objective.name == "colorize":
-        images = sample_images(train, config, preprocess, rejects)
-        if whiten is not None:
-            whiten(classifier.normalize(images))
-        if config.objective.name == "colorize":
-            from anmok.objectives.colorize import color_counts
+    if config.objective.name == "colorize":
+        from anmok.objectives.colorize import color_counts
 
-            colors = color_counts(images)
+        colors = color_counts(sample_images(train, config, preprocess, rejects))
     return build_objective(
         config.objective, encoder, classifier.pixel_mean, classifier.pixel_std, preprocess.image_size, colors
     )

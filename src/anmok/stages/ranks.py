@@ -7,12 +7,11 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from anmok.core.errors import UsageError
-from anmok.core.files import read_json
 from anmok.core.progress import say, warn
 from anmok.core.types import Predictions, Reject
 from anmok.stages.config import LearnConfig
@@ -81,14 +80,6 @@ def leads() -> bool:
     from anmok.engine.meeting import meeting
 
     return meeting().rank == 0
-
-
-def stored_plan(folder: Path, runtime: Runtime) -> dict[str, Any] | None:
-    """What was measured and chosen when the run began (plan.json), as rank 0 finds it; None of a new run."""
-    from anmok.engine.ranks import from_first
-
-    file = folder / "plan.json"
-    return from_first(lambda: read_json(file) if file.exists() else None, runtime.world)
 
 
 def gathered(own: Predictions, loader: Loader, runtime: Runtime) -> Predictions:

@@ -15,7 +15,7 @@ from anmok.augment.views import Views
 from anmok.core.config import resolve
 from anmok.core.errors import DataError, UsageError
 from anmok.core.events import Events
-from anmok.core.files import read_json, write_json
+from anmok.core.files import write_json
 from anmok.core.progress import say
 from anmok.data.batches import Loader
 from anmok.data.pixels import KEPT, open_cache
@@ -27,7 +27,6 @@ from anmok.engine.plan import Plan
 from anmok.engine.runtime import Runtime, build_runtime
 from anmok.expand.refuse import LEAKS
 from anmok.models.average import EMA
-from anmok.models.build import build
 from anmok.objectives.fixmatch import FixMatch
 from anmok.objectives.losses import build_loss
 from anmok.stages import learn as supervised
@@ -35,9 +34,9 @@ from anmok.stages.config import TrainConfig
 from anmok.stages.finish import finish
 from anmok.stages.job import Job, run_job
 from anmok.stages.learning import refuse_unfreezing, what_learns
-from anmok.stages.loaders import build_loaders, sample_images
-from anmok.stages.pixels import with_preprocess, with_size
-from anmok.stages.planning import choose_form, read_length, settle_length, warn_machine
+from anmok.stages.loaders import build_loaders, whiten_stem
+from anmok.stages.pixels import build_for, with_size
+from anmok.stages.planning import choose_form, read_length, settle_length, stored_plan
 from anmok.stages.predict_settings import ANY, PredictTree
 from anmok.stages.pseudo_refused import refuse, tell_leaks, without_labels
 from anmok.stages.rejects import Rejects
@@ -106,19 +105,13 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     began = time.monotonic()
     table, rest = Table.load(folder / "table.parquet"), Table.load(folder / FILE)
     runtime = build_runtime(config.runtime)
-    stored = read_json(folder / "plan.json") if (folder / "plan.json").exists() else None
+    stored = stored_plan(folder, runtime)
     if stored:
-        torch.set_num_threads(stored["plan"]["threads"])
-        warn_machine(stored["plan"]["machine"])
         require_root(rest, str(folder / FILE), MOVED.format(run=folder))
         check_unchanged(rest)
     refuse_unfreezing(config, runtime.world)
     torch.manual_seed(config.seed)
-    channels = 1 if config.preprocess.channels == "gray" else 3
-    built = build(config.model, list(table.classes), table.task, channels, config.preprocess.image_size, module)
-    for text in built.said:
-        say(text)
-    built, preprocess = with_preprocess(built, config)
+    built, preprocess = build_for(config, table, module)
     config = with_size(folder, config, preprocess)
     labelled = table.labelled()
     train, val = labelled.where(split="train"), labelled.where(split="val")
@@ -129,9 +122,7 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     host = on_host(config)
     known, judged_by = build_loaders(host, train, val, preprocess, weak, runtime, rejects, stored)
     batches = SemiBatches(known, unlabelled_loader(host, rest, preprocess, views, runtime, rejects))
-    prepare = getattr(built.classifier.backbone, "prepare", None) if config.model.weights == "none" else None
-    if prepare is not None:  # a stem that is whitened by the images
-        prepare(built.classifier.normalize(sample_images(train, config, preprocess, rejects)))
+    whiten_stem(built.classifier.backbone, built.classifier.normalize, train, config, preprocess, rejects)
     loss = build_loss(config.loss, table.task, list(class_counts(train).values()), built.classifier.outputs)
     semi = config.semi
     learner = FixMatch(built.classifier, loss, semi.threshold, semi.ratio, semi.weight)
