@@ -26,7 +26,7 @@ from anmok.stages.compare_result import Comparison, write_tables
 from anmok.stages.compare_row import Row
 from anmok.stages.compare_settings import CompareTree
 from anmok.stages.prepare import prepare
-from anmok.stages.run_folder import new_folder, remove_unstarted
+from anmok.stages.run_folder import begun_in, new_folder
 from anmok.stages.signals import polite_stop
 
 ALL = ("disk", "locked")  # codes of errors that every model would meet
@@ -59,13 +59,10 @@ def compare(
     check_models(resolved)
     folder = new_folder(out, "compare")
     with locked(folder):
-        try:
+        with begun_in(folder):
             table = _with_test(prepare(open_table(source, resolved.data, resolved.labels), resolved), resolved)
             table.save(folder / "table.parquet")
             write_atomic(folder / "config.toml", dump_toml(resolved))
-        except BaseException:
-            remove_unstarted(folder)
-            raise
         return _run(folder)
 
 

@@ -28,7 +28,7 @@ from anmok.stages.ensemble_report import plain_report
 from anmok.stages.judge import scores, write_evaluation
 from anmok.stages.prepare import prepare
 from anmok.stages.run import Run
-from anmok.stages.run_folder import is_module, new_folder
+from anmok.stages.run_folder import begun_in, is_module, new_folder
 from anmok.stages.train import start, train
 
 CONFIG = "crossval.toml"
@@ -81,15 +81,9 @@ def crossval(
         raise UsageError(f"folds are 2 or more, found {resolved.split.folds}.", where="--folds", code="setting")
     check_choices(resolved)
     folder = new_folder(out, "crossval", "cross-validation")
-    try:
-        with locked(folder):
-            prepare(open_table(source, resolved.data, resolved.labels), resolved).save(folder / "table.parquet")
-            write_atomic(folder / CONFIG, dump_toml(resolved))
-    except BaseException:
-        for name in (".lock", "table.parquet"):
-            (folder / name).unlink(missing_ok=True)
-        folder.rmdir()
-        raise
+    with begun_in(folder), locked(folder):
+        prepare(open_table(source, resolved.data, resolved.labels), resolved).save(folder / "table.parquet")
+        write_atomic(folder / CONFIG, dump_toml(resolved))
     return _resume(folder)
 
 

@@ -44,7 +44,7 @@ def ensemble(members: Sequence[Any], *, how: str = "soft", out: Path | str | Non
     require_same_split(runs)
     stored = validation(runs)
     folder = run_folder.new_folder(out, "ensemble", "ensemble")
-    try:
+    with run_folder.begun_in(folder):
         if how in SOUPS:
             from anmok.stages.ensemble_soup import write_soup
 
@@ -52,9 +52,6 @@ def ensemble(members: Sequence[Any], *, how: str = "soft", out: Path | str | Non
         else:
             way = next(w for w in WAYS if w == how)
             _write_fitted(folder, runs, stored, way)  # type: ignore[arg-type]
-    except BaseException:
-        run_folder.remove_unstarted(folder)
-        raise
     return EnsembleRun(folder)
 
 

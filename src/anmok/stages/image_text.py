@@ -19,7 +19,7 @@ from anmok.stages.choices import check_choices
 from anmok.stages.image_text_settings import ImageTextConfig, read_pairs, resolve_pairs
 from anmok.stages.run import Run
 from anmok.stages.run_calls import go_on, logged, names_of, resumed_root, take_objects
-from anmok.stages.run_folder import header, new_folder, remove_unstarted
+from anmok.stages.run_folder import begun_in, header, new_folder
 
 if TYPE_CHECKING:
     from anmok.models.two_towers import TwoTowers
@@ -90,17 +90,13 @@ def image_text(
     resolved = resolve_pairs(*layers, {**settings, **names_of(module, augment)}, file=config)
     check_pretrained(resolved)
     folder = new_folder(out, resolved.model.name, "run folder")
-    with locked(folder):
-        try:
-            write_atomic(folder / "config.toml", header("train", source) + dump_toml(resolved))
-            keep(resolved.augment, folder, augment)
-            table = open_pairs(source, resolved.data, resolved.labels, resolved.pairs.caption_column)
-            check_choices(resolved, module)
-            prepare_pairs(table, resolved).save(folder / "table.parquet")
-            return _learn(folder, resolved, module, augment)
-        except BaseException:
-            remove_unstarted(folder)
-            raise
+    with locked(folder), begun_in(folder):
+        write_atomic(folder / "config.toml", header("train", source) + dump_toml(resolved))
+        keep(resolved.augment, folder, augment)
+        table = open_pairs(source, resolved.data, resolved.labels, resolved.pairs.caption_column)
+        check_choices(resolved, module)
+        prepare_pairs(table, resolved).save(folder / "table.parquet")
+        return _learn(folder, resolved, module, augment)
 
 
 def prepare_pairs(table: Table, config: ImageTextConfig) -> Table:

@@ -20,7 +20,7 @@ from anmok.stages.choices import check_choices
 from anmok.stages.pretrain_settings import PretrainConfig, contrastive_default, read_pretrain, resolve_pretrain
 from anmok.stages.run import Run
 from anmok.stages.run_calls import go_on, logged, names_of, resumed_root, take_objects
-from anmok.stages.run_folder import header, new_folder, remove_unstarted
+from anmok.stages.run_folder import begun_in, header, new_folder
 
 
 class PretrainRun(Run):
@@ -82,22 +82,18 @@ def _start(
     folder: Path, source: Any, config: PretrainConfig, augmented: bool, module: Any, augment: Any
 ) -> PretrainRun:
     """Begin a run in a folder that is there already; one that fails before its first step leaves nothing behind."""
-    with locked(folder):
-        try:
-            table = open_table(source, config.data, config.labels)
-            check_choices(config, module)
-            policy = augment
-            if config.objective.name == "contrastive" and not augmented:
-                depth = 1 if config.preprocess.channels == "gray" else 3
-                policy = contrastive_default(image_size(config, module), depth)
-                config = config.model_copy(update={"augment": AugmentConfig(policy=name_for(policy))})
-            write_atomic(folder / "config.toml", header("pretrain", source) + dump_toml(config))
-            keep(config.augment, folder, policy)
-            prepare(table, config).save(folder / "table.parquet")
-            return _learn(folder, config, module, augment)
-        except BaseException:
-            remove_unstarted(folder)
-            raise
+    with locked(folder), begun_in(folder):
+        table = open_table(source, config.data, config.labels)
+        check_choices(config, module)
+        policy = augment
+        if config.objective.name == "contrastive" and not augmented:
+            depth = 1 if config.preprocess.channels == "gray" else 3
+            policy = contrastive_default(image_size(config, module), depth)
+            config = config.model_copy(update={"augment": AugmentConfig(policy=name_for(policy))})
+        write_atomic(folder / "config.toml", header("pretrain", source) + dump_toml(config))
+        keep(config.augment, folder, policy)
+        prepare(table, config).save(folder / "table.parquet")
+        return _learn(folder, config, module, augment)
 
 
 def image_size(config: PretrainConfig, module: Any = None) -> int:

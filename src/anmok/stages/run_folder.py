@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -89,6 +90,16 @@ def remove_unstarted(folder: Path, files: Iterable[str] = OF_A_RUN, folders: Ite
             place.rmdir()
         except OSError:  # something lies in it, or it is not there
             continue
+
+
+@contextmanager
+def begun_in(folder: Path) -> Iterator[None]:
+    """Within the block a run begins in a new folder: what ends it before the first step leaves nothing behind."""
+    try:
+        yield
+    except BaseException:
+        remove_unstarted(folder)
+        raise
 
 
 def find_images(run: HasTable, image_root: str | None) -> None:

@@ -20,7 +20,7 @@ from anmok.stages.prepare import prepare
 from anmok.stages.ranks import refuse_ranks, together
 from anmok.stages.run import Run
 from anmok.stages.run_calls import go_on, logged, names_of, resumed_root, take_objects
-from anmok.stages.run_folder import header, new_folder, remove_unstarted
+from anmok.stages.run_folder import begun_in, header, new_folder
 from anmok.stages.semi_settings import check_semi
 
 
@@ -74,22 +74,18 @@ def _begin(
 def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None, augment: Any = None) -> Run:
     """Begin a run in a folder that is there already; one that fails before its first step leaves nothing behind."""
     resolved = with_defaults(resolved)
-    with locked(folder):
+    with locked(folder), begun_in(folder):
         write_atomic(folder / "config.toml", header("train", source) + dump_toml(resolved))
-        try:
-            keep(resolved.augment, folder, augment)
-            table = open_table(source, resolved.data, resolved.labels)
-            check_choices(resolved, module)
-            table = prepare(table, resolved)
-            table.save(folder / "table.parquet")
-            if resolved.objective.name == "fixmatch":
-                from anmok.stages.semi import lock_unlabeled
+        keep(resolved.augment, folder, augment)
+        table = open_table(source, resolved.data, resolved.labels)
+        check_choices(resolved, module)
+        table = prepare(table, resolved)
+        table.save(folder / "table.parquet")
+        if resolved.objective.name == "fixmatch":
+            from anmok.stages.semi import lock_unlabeled
 
-                lock_unlabeled(folder, resolved, table)
-            return _learn(folder, resolved, module, augment)
-        except BaseException:
-            remove_unstarted(folder)
-            raise
+            lock_unlabeled(folder, resolved, table)
+        return _learn(folder, resolved, module, augment)
 
 
 def _resume(folder: Path, module: Any, image_root: str | None, augment: Any) -> Run:
