@@ -11,7 +11,7 @@ from PIL import Image
 
 from anmok.report import figures
 from anmok.report.content import ReportContent
-from anmok.report.curves import curve, training_curves
+from anmok.report.curves import curve, training_curves, whole_ticks
 from anmok.report.page import figures_of
 
 
@@ -85,3 +85,14 @@ def test_save_png(tmp_path: Path) -> None:
     with Image.open(path) as picture:
         assert picture.format == "PNG"
         assert picture.width > 500
+
+
+def test_an_axis_of_epochs_has_no_halves() -> None:
+    assert whole_ticks(1, 1) == [1]
+    assert whole_ticks(1, 3) == [1, 2, 3]
+    assert whole_ticks(1, 30) == [1, 6, 11, 16, 21, 26]
+    history = [{"epoch": e, "loss": 1 / e} for e in (1, 2, 3)]
+    axes = [
+        layer["encoding"]["x"]["axis"]["values"] for layer in curve(history, {"a": "loss"}, "loss").to_dict()["layer"]
+    ]
+    assert axes == [[1, 2, 3]]

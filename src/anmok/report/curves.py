@@ -40,7 +40,7 @@ def curve(
         "epoch:Q",
         title=t["epoch"],
         scale=alt.Scale(nice=False, zero=False, padding=6),
-        axis=alt.Axis(tickMinStep=1, format="d", grid=False, tickCount=6),
+        axis=alt.Axis(values=whole_ticks(min(epochs), max(epochs)), format="d", grid=False),
     )
     legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=2, symbolSize=240) if len(names) > 1 else None
     colour = alt.Color(
@@ -71,13 +71,19 @@ def curve(
         )
     )  # fmt: skip
     layers = [lines]
-    if best_epoch in epochs:
+    if best_epoch is not None and best_epoch in epochs:
         best = alt.Chart(table([{"epoch": best_epoch, "text": t["kept"]}])).encode(x=x)
         layers.insert(0, best.mark_rule(strokeDash=[3, 3], style="quiet"))
-        layers.append(
-            best.mark_text(dy=-6, fontSize=11, baseline="bottom", style="quiet").encode(y=alt.value(0), text="text:N")
-        )
+        late = 2 * best_epoch > min(epochs) + max(epochs)  # inside, where the legend above is not in its way
+        beside: dict[str, Any] = {"align": "right", "dx": -4} if late else {"align": "left", "dx": 4}
+        label = best.mark_text(dy=3, fontSize=11, baseline="top", style="quiet", **beside)
+        layers.append(label.encode(y=alt.value(0), text="text:N"))
     return alt.layer(*layers).properties(width=WIDTH // 2, height=190)
+
+
+def whole_ticks(low: int, high: int, most: int = 7) -> list[int]:
+    """Up to `most` whole numbers from low on, evenly apart: an axis of epochs has no halves."""
+    return list(range(low, high + 1, max(1, -(-(high - low) // (most - 1)))))
 
 
 def _at(event: Mapping[str, Any], path: str) -> Any:

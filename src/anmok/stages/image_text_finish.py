@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from anmok.core.events import Events, read_events
-from anmok.core.files import read_json, write_json
+from anmok.core.files import write_json
 from anmok.core.machine import versions
 from anmok.core.progress import say
 from anmok.data.batches import Loader
@@ -26,6 +26,7 @@ from anmok.stages.image_text_recall import Recall, recall_of
 from anmok.stages.image_text_settings import ImageTextConfig
 from anmok.stages.job import Job
 from anmok.stages.report import settings_rows
+from anmok.stages.run import kept_epoch
 
 SHOWN = 8  # images of the report
 _WAYS = {"image_to_text": "the caption of an image", "text_to_image": "an image of a caption"}
@@ -76,7 +77,7 @@ def told_of(found: Recall, way: str) -> str:
 def report_of(job: Job, config: ImageTextConfig, found: Recall | None) -> Path:
     """Write the run's report.html from the judged weights, which lie on the CPU."""
     history = list(read_events(job.folder / "events.jsonl", "epoch"))
-    kept = read_json(next((job.folder / "checkpoints").glob("best-*")) / "state.json")["epoch"]
+    kept = kept_epoch(job.folder)
     towers, plan, size = job.judged.towers, job.plan, job.preprocess.image_size
     seconds = sum(h.get("seconds", 0.0) for h in history)
     source = "validation" if job.val is not None else "training"
@@ -111,7 +112,7 @@ def report_of(job: Job, config: ImageTextConfig, found: Recall | None) -> Path:
     return write_pretrain_report(job.folder / "report.html", content)
 
 
-def headline(history: list[dict[str, Any]], kept: int, found: Recall | None) -> list[str]:
+def headline(history: list[dict[str, Any]], kept: int | None, found: Recall | None) -> list[str]:
     """What can be said of how it went, from its own numbers."""
     first, last = history[0], history[-1]
     out = [

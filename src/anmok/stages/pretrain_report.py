@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from anmok.core.events import read_events
-from anmok.core.files import read_json
 from anmok.core.machine import versions
 from anmok.data.batches import Loader
 from anmok.data.table import split_counts
@@ -21,6 +20,7 @@ from anmok.report.words import count, percent
 from anmok.stages.job import Job
 from anmok.stages.pretrain_settings import PretrainConfig
 from anmok.stages.report import settings_rows
+from anmok.stages.run import kept_epoch
 
 SHOWN = 8  # images
 
@@ -37,7 +37,7 @@ _DONE = {
 def report_of(job: Job, config: PretrainConfig) -> Path:
     """Write the run's report.html from the judged weights, which lie on the CPU."""
     history = list(read_events(job.folder / "events.jsonl", "epoch"))
-    kept = read_json(next((job.folder / "checkpoints").glob("best-*")) / "state.json")["epoch"]
+    kept = kept_epoch(job.folder)
     source = "validation" if job.val is not None else "training"
     plan = job.plan
     form = f"{plan.dtype}{', channels last' if plan.channels_last else ''}, {plan.threads} thread(s)"
@@ -69,7 +69,7 @@ def report_of(job: Job, config: PretrainConfig) -> Path:
     return write_pretrain_report(job.folder / "report.html", content)
 
 
-def headline(job: Job, history: list[dict[str, Any]], kept: int) -> list[str]:
+def headline(job: Job, history: list[dict[str, Any]], kept: int | None) -> list[str]:
     """What can be said of how it went, from its own numbers."""
     first, last = history[0], history[-1]
     what = "the last epoch's" if kept == last["epoch"] else f"epoch {kept}'s, of the lowest validation loss,"

@@ -81,6 +81,7 @@ def write_beside(
 def write_sheet(path: Path, unlabeled: Table, selection: Selection, classes: Sequence[str]) -> None:
     """A contact sheet: of each class some selected images, evenly from the surest to the least sure."""
     from anmok.report.sheet import Cell, Row, draw_sheet
+    from anmok.report.words import count
 
     rows = []
     for k, name in enumerate(classes[:CLASSES]):
@@ -88,7 +89,7 @@ def write_sheet(path: Path, unlabeled: Table, selection: Selection, classes: Seq
         order = mine[np.argsort(-selection.confidence[mine], kind="stable")]
         shown = order[np.unique(np.linspace(0, len(order) - 1, min(CELLS, len(order))).astype(int))]
         cells = [Cell(_picture(unlabeled, i), _caption(unlabeled, i, selection)) for i in shown.tolist()]
-        rows.append(Row(visible(name), f"{len(mine):,} images", cells))
+        rows.append(Row(visible(name), count(len(mine), "image"), cells))
     notes = ["Of each class from the surest to the least sure of those taken."]
     if len(classes) > CLASSES:
         notes.append(f"The first {CLASSES} of {len(classes)} classes.")

@@ -19,7 +19,7 @@ from anmok.report.language import language_of
 from anmok.report.page import write_report
 from anmok.stages.judged import judged
 from anmok.stages.pictures import Pictures
-from anmok.stages.run import Run
+from anmok.stages.run import Run, kept_epoch
 
 WORST = 24
 
@@ -34,14 +34,13 @@ def report_of(
     """
     path = out or run.path / ("report.html" if split == "val" else f"report-{split}.html")
     table, config, said = run.table, run.config, language_of(language)
-    best = [h for h in run.history if h.get("best")]
     pictures = Pictures(table)
     content = ReportContent(
         title=said.say("title", model=config.model.name, split=said.labels[f"split_{split}"], run=run.path.name),
         subtitle=said.say("subtitle", reason=table.reason),
         evaluation=evaluation,
         history=run.history,
-        best_epoch=best[-1]["epoch"] if best else None,
+        best_epoch=kept_epoch(run.path),
         counts={name: class_counts(rows) for name in ("train", "val", "test") if len(rows := table.where(split=name))},
         notes=[
             *(n for n in table.notes if not n.startswith("warning: ")),

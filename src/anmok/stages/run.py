@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from anmok.deploy.model import Model
 
 
+def kept_epoch(folder: Path) -> int | None:
+    """The epoch whose weights the run in `folder` kept, from 1 on; None before any was."""
+    best = next((folder / "checkpoints").glob("best-*"), None)
+    return None if best is None else int(read_json(best / "state.json")["epoch"])
+
+
 class Run:
     """A run folder. Everything is read when it is asked for.
 
