@@ -40,6 +40,9 @@ def test_the_fastest_of_those_that_cannot_be_told_apart_is_taken() -> None:
     ]
     best_is_fast = [row("a", 0.81, 2), row("b", 0.8, 4)]
     assert "faster than what cannot be told from it on these test images (b)" in plain(advice(best_is_fast))[0]
+    behind = [row("slow", 0.81, 20), row("fast", 0.775, 4)]  # cannot be told apart, but it lacks more than NEAR
+    assert recommended(behind).model == "slow"
+    assert "Faster, and behind by no more than chance explains: fast; more test images" in plain(advice(behind))[0]
     assert plain(advice(rows[:1])) == ["Only slow could be measured: 81.0 % (77.3 % to 84.2 %)."]
 
 
@@ -77,6 +80,9 @@ def test_the_slope_says_whether_more_images_help() -> None:
     )
     assert told(0.5, 0.8, 0.8).startswith("More images of the same kind would hardly help")
     assert told(0.5, 0.82, 0.8).startswith("More images of the same kind would hardly help")
+    few = [dict(part, accuracy={"value": 0.3, "low": 0.19, "high": 0.43}) for part in shares(0.5, 0.8, 0.8)]
+    said = plain(advice([replace(row("a", 0.8, 1), shares=tuple(few))]))[1]
+    assert said.startswith("Whether more images would help cannot be told from so few test images: from 300 to 1,000")
     assert told(0.5, None, 0.8) == ""  # ten per cent alone say nothing of the slope at the end
 
 

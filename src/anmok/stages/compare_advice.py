@@ -12,6 +12,8 @@ TEXTURE, LAYOUT = 0.6, 0.3  # shares of what a model knows beyond guessing that 
 DROP = 0.05  # accuracy lost at another size, from which it is said
 GAP = 0.15  # between training and test, from which it is said
 FEW = 0.3  # the share of the images that the gain is taken from
+NEAR = 0.03  # accuracy that a faster model may lack of the best one's and still be taken
+BLUNT = 0.05  # half an interval, from which on no small gain can be told
 
 
 def advice(rows: Sequence[Row]) -> list[str]:
@@ -31,9 +33,11 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
 
 
 def recommended(rows: Sequence[Row]) -> Row:
-    """The fastest of those whose interval overlaps that of the most accurate one."""
+    """The fastest of those near the most accurate one that cannot be told from it."""
     best, *others = ranked(rows)
-    same = [row for row in others if row.latency_ms is not None and not apart(best.accuracy, row.accuracy)]
+    least = (value(best.accuracy) or 0) - NEAR
+    near = [row for row in others if row.latency_ms is not None and (value(row.accuracy) or 0) >= least]
+    same = [row for row in near if not apart(best.accuracy, row.accuracy)]
     return min([best, *same], key=lambda row: row.latency_ms or float("inf"))
 
 
@@ -56,6 +60,12 @@ def _choice(known: Sequence[Row], taken: Row) -> str:
         same = [row.model for row in known[1:] if not apart(best.accuracy, row.accuracy)]
         if not same:
             return f"Take {best.model}: {_bounds(best.accuracy)}, ahead of every other by more than chance explains."
+        faster = [row.model for row in known[1:] if row.model in same and _faster(row, best)]
+        if faster:
+            return (
+                f"Take {best.model}: {_bounds(best.accuracy)}. Faster, and behind by no more than chance explains: "
+                f"{_list(faster)}; more test images would decide."
+            )
         return (
             f"Take {best.model}: {_bounds(best.accuracy)}, and faster than what cannot be told from it on these test "
             f"images ({_list(same)})."
@@ -97,6 +107,8 @@ def _data(taken: Row) -> str:
         return f"More images would help: {told}, and the curve has not levelled off."
     if gain >= MORE:
         return f"More images may help: {told}, within what chance explains."
+    if whole["accuracy"]["high"] - whole["accuracy"]["low"] > 2 * BLUNT:
+        return f"Whether more images would help cannot be told from so few test images: {told}."
     return f"More images of the same kind would hardly help: {told}."
 
 
@@ -144,9 +156,12 @@ def _gap(taken: Row) -> str:
         return ""
     return (
         f"{taken.model} is right on {percent(value(taken.train_accuracy) or 0)} of its training images and "
-        f"{percent(value(taken.accuracy) or 0)} of the test's: stronger augmentation or more images would narrow the "
-        "gap."
+        f"{percent(value(taken.accuracy) or 0)} of the test's: stronger augmentation may narrow the gap."
     )
+
+
+def _faster(row: Row, best: Row) -> bool:
+    return row.latency_ms is not None and best.latency_ms is not None and row.latency_ms < best.latency_ms
 
 
 def _bounds(metric: Metric | None) -> str:
