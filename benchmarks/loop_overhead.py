@@ -1,6 +1,6 @@
 """What the training loop costs over a bare loop of the same network: forward, backward, optimizer step, nothing else.
 
-    .venv/bin/python benchmarks/loop_overhead.py --out benchmarks/results/loop-overhead.csv
+    .venv/bin/python benchmarks/loop_overhead.py
 
 Both take the same batches from memory, in turns on the same machine; the figure is the median of the ratios.
 """
@@ -8,19 +8,16 @@ Both take the same batches from memory, in turns on the same machine; the figure
 from __future__ import annotations
 
 import argparse
-import csv
 import itertools
-import platform
-import statistics
 import time
 from collections.abc import Iterator
-from pathlib import Path
+from statistics import median
 
 import numpy as np
 import torch
+from common import Figure, arguments, context, figure, finish, met, rounded, write
 
 from anmok.core.events import Events
-from anmok.core.machine import cpu_name
 from anmok.core.progress import console
 from anmok.core.types import Batch
 from anmok.engine.config import OptimConfig, ScheduleConfig
@@ -32,6 +29,8 @@ from anmok.models.config import ModelConfig
 from anmok.objectives.config import LossConfig
 from anmok.objectives.losses import build_loss
 from anmok.objectives.supervised import Supervised
+
+BOUND = "<= 2"  # percent
 
 
 class Memory:
@@ -70,54 +69,51 @@ def ours(learner: Supervised, optimizer: torch.optim.Optimizer, batches: list[Ba
     return time.perf_counter() - began
 
 
-def main() -> None:
-    """Measure, print, write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--model", default="resnet18")
-    parser.add_argument("--image-size", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=8)
-    parser.add_argument("--rounds", type=int, default=11)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    console.quiet = True
+def compared(options: argparse.Namespace) -> list[Figure]:
+    """The step of a bare loop, and what ours takes more, in percent."""
+    torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     names = [str(k) for k in range(10)]
-    built = build(ModelConfig(name=args.model, weights="none"), names, "multiclass", 3, args.image_size, None)
+    built = build(ModelConfig(name=options.model, weights="none"), names, "multiclass", 3, options.image_size, None)
     learner = Supervised(built.classifier, build_loss(LossConfig(), "multiclass", [1] * 10, built.classifier.outputs))
     optimizer = build_optimizer(learner, OptimConfig(name="sgd"))
     rng = np.random.default_rng(0)
-    shape = (args.batch_size, args.image_size, args.image_size, 3)
+    shape = (options.batch_size, options.image_size, options.image_size, 3)
     batches = [
-        Batch(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, args.batch_size), [""] * args.batch_size)
-        for _ in range(args.steps)
+        Batch(rng.integers(0, 256, shape, np.uint8), rng.integers(0, 10, options.batch_size), [""] * options.batch_size)
+        for _ in range(options.steps)
     ]
-    runtime = Runtime(torch.device("cpu"), threads=args.threads)
+    runtime = Runtime(torch.device("cpu"), threads=options.threads)
     bare(learner, optimizer, batches[:2])
-    ratios, plain = [], []
-    for turn in range(args.rounds):  # in turns, and each first as often as the other
-        both = {}
+    more, plain = [], []
+    for turn in range(options.rounds):  # in turns, and each first as often as the other
+        seconds = {}
         for kind in ("bare", "ours") if turn % 2 else ("ours", "bare"):
-            both[kind] = (
+            seconds[kind] = (
                 bare(learner, optimizer, batches) if kind == "bare" else ours(learner, optimizer, batches, runtime)
             )
-        ratios.append(both["ours"] / both["bare"])
-        plain.append(both["bare"] / args.steps)
-    row = {
-        "model": args.model, "image_size": args.image_size, "batch_size": args.batch_size, "threads": args.threads,
-        "steps": args.steps, "rounds": args.rounds, "bare_step_ms": round(1000 * statistics.median(plain), 2),
-        "overhead_percent": round(100 * (statistics.median(ratios) - 1), 2),
-        "lowest_percent": round(100 * (min(ratios) - 1), 2), "highest_percent": round(100 * (max(ratios) - 1), 2),
-        "cpu": cpu_name(), "torch": torch.__version__, "python": platform.python_version(), "seed": 0,
-    }  # fmt: skip
-    print(row)
-    if args.out:
-        with args.out.open("w", newline="") as handle:
-            writer = csv.DictWriter(handle, list(row))
-            writer.writeheader()
-            writer.writerow(row)
+        more.append(100 * (seconds["ours"] / seconds["bare"] - 1))
+        plain.append(1000 * seconds["bare"] / options.steps)
+    name = f"{options.model} at {options.image_size} px, batches of {options.batch_size}, {options.threads} thread(s)"
+    above = Figure(
+        name, "our loop over it", "%", *(rounded(f(more)) for f in (median, min, max)), len(more),
+        " ".join(str(rounded(v)) for v in more), bound=BOUND, met=met(BOUND, median(more)),
+    )  # fmt: skip
+    return [figure(name, "a step of a bare loop", "ms", plain), above]
+
+
+def main() -> None:
+    """Measure, print, write."""
+    options = arguments(
+        __doc__, model={"default": "resnet18"}, image_size={"type": int, "default": 64},
+        batch_size={"type": int, "default": 32}, steps={"type": int, "default": 8},
+        rounds={"type": int, "default": 11}, threads={"type": int, "default": 1},
+    )  # fmt: skip
+    if options.quick:
+        options.steps, options.rounds = 2, 2
+    console.quiet = True
+    figures = compared(options)
+    finish(write("loop_overhead", figures, context("random pixels, seed 0"), options.quick), options.quick)
 
 
 if __name__ == "__main__":
