@@ -6,8 +6,10 @@
 A small network learns CIFAR-10 at 32 pixels. From it, and from scratch, TrashNet's six materials are learned (the
 authors' split) from a tenth, three tenths and all of the training photos of each class, with the same settings and
 epochs; validation and test stay whole. Then, on all photos and from the pretrained network, what recipes/
-fine-grained.toml changes is changed by itself: bilinear pooling, a larger input, both. Test accuracy, mean over seeds
-(which draw photos, initial weights and order) with Student's t interval. Stored cell by cell: a second call goes on.
+fine-grained.toml changes is changed by itself: bilinear pooling, a larger input, both; and each of these networks
+answers once more with its attention crop beside the whole picture (`--tta attention`), which nothing is trained for.
+Test accuracy, mean over seeds (which draw photos, initial weights and order) with Student's t interval. Stored cell by
+cell: a second call goes on.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ RECIPE = ROOT / "recipes" / "fine-grained.toml"
 SHARES = (0.1, 0.3, 1.0)
 SMALL, LARGE = 64, 128  # pixels
 EPOCHS, FIRST_EPOCHS = 30, 12
+CROPS = ", attention crop"  # behind the name of a cell whose network answers so
 PLAIN: dict[str, Any] = {"image_size": SMALL, "model.pool": "auto"}
 EFFECTS: dict[str, dict[str, Any]] = {
     "bilinear": {"image_size": SMALL, "model.pool": "bilinear"},
@@ -77,17 +80,25 @@ def part(table: Any, share: float, seed: int) -> Any:
     return table.take(sorted(keep))
 
 
-def one(table: Any, seed: int, epochs: int, weights: Path | None, settings: dict[str, Any]) -> float:
-    """Test accuracy of a cell."""
+def one(
+    table: Any, seed: int, epochs: int, weights: Path | None, settings: dict[str, Any], crops: bool
+) -> dict[str, float]:  # fmt: skip
+    """{'': test accuracy of a cell}, and under CROPS that with attention crops."""
     import anmok
 
     run = anmok.train(
         table, out=fresh("fine-grained-cell"), config=RECIPE, seed=seed, epochs=epochs,
         weights="none" if weights is None else str(weights), **settings,
     )  # fmt: skip
-    value = anmok.evaluate(run).value("accuracy")
-    assert value is not None
-    return value
+    found = {"": anmok.evaluate(run).value("accuracy")}
+    if crops:
+        found[CROPS] = anmok.evaluate(run, tta="attention").value("accuracy")
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def with_crops(name: str, quick: bool) -> bool:
+    """Whether the cell's network answers with attention crops too: those that learned most of what there is."""
+    return name.startswith(f"pretrained, {SHARES[0] if quick else 1.0:.0%}")
 
 
 def cells(quick: bool) -> dict[str, tuple[bool, float, dict[str, Any]]]:
@@ -109,6 +120,8 @@ def summary(found: dict[str, list[float]], seeds: list[int], note: str) -> list[
         base, _, effect = name.partition(", ")
         share = effect.partition(", ")[0]
         against = f"scratch, {share}" if name == f"pretrained, {share}" else f"pretrained, {share}"
+        if name.endswith(CROPS):
+            against = name.removesuffix(CROPS)
         rows = {"test accuracy": values}
         if base == "pretrained":
             rows[f"gain over {against}"] = [a - b for a, b in zip(values, found[against], strict=True)]
@@ -137,15 +150,19 @@ def main() -> None:
     key = f"{RECIPE.read_text()} {where['data']} {where['versions']} {epochs}"
     stored = json.loads(file.read_text()) if file.is_file() else {}
     known = stored.get(key, {})
-    found: dict[str, list[float]] = {name: [] for name in cells(options.quick)}
+    found: dict[str, list[float]] = {}
     for seed in seeds:
         for name, (pretrained, share, settings) in cells(options.quick).items():
-            if f"{name} {seed}" not in known:
-                score = one(part(table, share, seed), seed, epochs, first if pretrained else None, settings)
-                known[f"{name} {seed}"] = score
+            crops = with_crops(name, options.quick)
+            names = [name, f"{name}{CROPS}"] if crops else [name]
+            if any(f"{one_name} {seed}" not in known for one_name in names):
+                weights = first if pretrained else None
+                scores = one(part(table, share, seed), seed, epochs, weights, settings, crops)
+                known |= {f"{name}{how} {seed}": score for how, score in scores.items()}
                 file.write_text(json.dumps({**stored, key: known}))
-            found[name].append(known[f"{name} {seed}"])
-            print(f"{name}, seed {seed}: {found[name][-1]:.4f}", flush=True)
+            for one_name in names:
+                found.setdefault(one_name, []).append(known[f"{one_name} {seed}"])
+                print(f"{one_name}, seed {seed}: {found[one_name][-1]:.4f}", flush=True)
     note = f"{epochs} epochs; pretrained: the same network on CIFAR-10 at 32 px"
     finish(write("fine_grained", summary(found, seeds, note), where, options.quick), options.quick)
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 __all__ = [
     "Predictions", "Run", "Table", "add_class", "ask", "audit", "auto", "bench_data", "bench_model", "color",
-    "compare", "crossval", "decide", "describe", "diff", "ensemble", "evaluate", "export", "fewshot", "generate",
-    "inspect", "load", "open", "paired", "pretrain", "preview", "pseudo", "runs", "search", "split", "train", "tune",
-    "zeroshot",
+    "compare", "crossval", "decide", "describe", "diff", "ensemble", "evaluate", "export", "fewshot", "find_lr",
+    "generate", "inspect", "load", "open", "paired", "pretrain", "preview", "pseudo", "runs", "search", "split",
+    "train", "tune", "zeroshot",
 ]  # fmt: skip
 
 # Public names and where they live; nothing heavy is imported before it is used.
@@ -39,6 +39,7 @@ _HOME = {
     "ensemble": "anmok.stages.ensemble:ensemble",
     "export": "anmok.stages.export:export",
     "fewshot": "anmok.stages.fewshot:fewshot",
+    "find_lr": "anmok.stages.find_lr:find_lr",
     "generate": "anmok.stages.generate:generate",
     "inspect": "anmok.stages.inspect:inspect",
     "load": "anmok.stages.load:load",
@@ -102,6 +103,7 @@ if TYPE_CHECKING:
     from anmok.stages.export import export
     from anmok.stages.fewshot import fewshot
     from anmok.stages.fewshot_add import add_class
+    from anmok.stages.find_lr import find_lr
     from anmok.stages.generate import generate
     from anmok.stages.inspect import inspect
     from anmok.stages.load import load

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 from collections.abc import Sequence
@@ -20,7 +21,8 @@ COMMANDS = {  # name: (its module in commands/, what it is for)
     "compare": ("learn", "Train and measure several models on the same split, each for the same time."),
     "models": ("learn", "List networks: family, size, cost, weights and their licence."),
     "auto": ("learn", "The best model for the time: audit, split, candidates, ensemble, decision, report."),
-    "tune": ("learn", "Search for the augmentation that suits the data, within a fixed time."),
+    "tune": ("learn", "Search for the settings that suit the data, within a fixed time."),
+    "find-lr": ("learn", "Find a learning rate by one short sweep, in which it grows step by step."),
     "evaluate": ("judge", "Evaluate a run on its own, untouched test split; or compare several."),
     "decide": ("judge", "Turn what mistakes cost into a decision, written into the model."),
     "ensemble": ("judge", "Make one run of several."),
@@ -59,7 +61,7 @@ app = App(
     help_format="plaintext",
 )  # fmt: skip
 for number, (name, (module, text)) in enumerate(COMMANDS.items()):
-    app.command(f"anmok.commands.{module}:{name}", name=name, help=text, sort_key=number)
+    app.command(f"anmok.commands.{module}:{name.replace('-', '_')}", name=name, help=text, sort_key=number)
 
 
 def explain(error: CycloptsError) -> str:
@@ -88,11 +90,25 @@ def as_one_of_several(arguments: Sequence[str]) -> None:
         raise SystemExit(2)
 
 
+def asked_ranks(arguments: Sequence[str]) -> int:
+    """How many processes `anmok train … --ranks N` asks for, where this is not one of them already; else 1."""
+    if not arguments or arguments[0] not in RANKED or "WORLD_SIZE" in os.environ or "--help" in arguments:
+        return 1
+    words = [part for word in arguments for part in (word.split("=") if word.startswith("--ranks=") else [word])]
+    given = next((after for word, after in itertools.pairwise(words) if word == "--ranks"), "")
+    return max(1, int(given)) if given.isdecimal() else 1
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; every error of ours is one line on standard error and its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
     if os.environ.get("WORLD_SIZE", "1") != "1":
-        as_one_of_several(sys.argv[1:] if arguments is None else arguments)
+        as_one_of_several(given)
     try:
+        if (ranks := asked_ranks(given)) > 1:
+            from anmok.scale.launch import launch
+
+            raise SystemExit(launch(ranks, given))
         app(arguments, print_error=False, exit_on_error=False, result_action="return_value")
     except AnmokError as error:
         print(f"error [{error.code}] {error}", file=sys.stderr)

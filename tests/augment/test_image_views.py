@@ -15,7 +15,7 @@ from anmok.augment.preprocess import Preprocess
 from anmok.augment.tta import Sizes, build_views, parse_tta
 from anmok.core.errors import UsageError
 
-KINDS = ("flips", "five-crop", "scales", "randaugment:5")
+KINDS = ("flips", "shifts", "five-crop", "scales", "randaugment:5")
 
 
 def photo(height: int, width: int, depth: int = 3, seed: int = 0) -> np.ndarray:
@@ -57,6 +57,21 @@ def test_a_mirror_image_is_one() -> None:
     np.testing.assert_array_equal(mirrored, plain[:, ::-1])
     odd = build_views("flips", Preprocess(32, normalize="minmax", colorspace="lab"))(image, "a")
     np.testing.assert_array_equal(odd[1], odd[0][:, ::-1])  # what is finished of a view is the view's own
+
+
+def test_shifts_are_the_six_views_of_airbench() -> None:
+    image = photo(32, 32)
+    views = build_views("shifts", Preprocess(32))
+    around = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="reflect")
+    moved = [image, around[:32, :32], around[2:, 2:]]
+    found = views(image, "a")
+    for k, picture in enumerate(moved):
+        np.testing.assert_array_equal(found[2 * k], picture)
+        np.testing.assert_array_equal(found[2 * k + 1], picture[:, ::-1])
+    assert views.names[:4] == ("plain", "mirrored", "lower right", "lower right mirrored")
+    np.testing.assert_array_equal(found[2][1:, 1:], image[:-1, :-1])  # one pixel down and to the right
+    larger = build_views("shifts", Preprocess(64))(photo(64, 64), "a")
+    np.testing.assert_array_equal(larger[2][2:, 2:], larger[0][:-2, :-2])
 
 
 def test_five_crops_are_of_one_larger_picture() -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,8 @@ from anmok.augment.preprocess import Preprocess
 from anmok.core.errors import DataError, MachineError
 from anmok.data.batches import Loader
 from anmok.data.sources import open_table
-from anmok.engine import meeting
+from anmok.engine import meeting, runtime
+from anmok.engine.config import RuntimeConfig
 from anmok.engine.meeting import Meeting, Round, named
 
 
@@ -47,6 +51,27 @@ def test_an_error_that_is_not_of_the_exchange_stays_what_it_is(pair: tuple[Round
         raise RuntimeError("shapes do not fit")
     with pytest.raises(MachineError, match="rank 1 ended the run: RuntimeError: shapes do not fit"):
         pair[0].look()
+
+
+def test_a_launchers_sigterm_waits_until_it_is_told_who_died(pair: tuple[Round, Round]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    with pytest.raises(MachineError, match="rank 1 died, or hangs, without a word"), named(pair[0]):
+        raise RuntimeError("Connection closed by peer [127.0.0.1]:3456")
+    assert signal.getsignal(signal.SIGTERM) == before
+    timer.join()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "pick_device", lambda name: torch.device("cuda", 0))
+    monkeypatch.setattr(runtime, "join", lambda seconds: (1, 2))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    for name, value in (("LOCAL_RANK", "1"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    with pytest.raises(MachineError, match="2 processes need a GPU each, and there are 1") as caught:
+        runtime.build_runtime(RuntimeConfig(threads=torch.get_num_threads()))
+    assert caught.value.code == "device"
 
 
 def test_what_is_said_is_heard_by_all(pair: tuple[Round, Round]) -> None:

@@ -7,19 +7,22 @@ import io
 import json
 import re
 import string
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from judged_pages import judged_case
+from judged_pages import judged_case, table_of
 from parsed import Page
 from PIL import Image
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 from anmok.core.errors import UsageError
+from anmok.core.types import Evaluation
 from anmok.evaluate.costs import ErrorCosts
+from anmok.evaluate.rows import usable_rows
 from anmok.report import labels, labels_ko, words, words_ko
 from anmok.report.content import ReportContent
 from anmok.report.figures import png
@@ -28,6 +31,8 @@ from anmok.report.judged_page import SCALE, SPOKEN, chance, part_name
 from anmok.report.language import ENGLISH, KOREAN, from_environment, language_of
 from anmok.report.page import decision_rows, render
 from anmok.report.plain import of_100, plain_lines
+from anmok.stages.judged import decision_of, judged
+from anmok.stages.pictures import Pictures
 
 CASES: dict[str, tuple[list[str], str, dict[str, Any]]] = {
     "binary": (["정상", "도난"], "binary", {"costs": ErrorCosts(1, 20), "abstain": 0.1}),
@@ -50,7 +55,15 @@ def embedded(page: Page, name: str) -> Any:
 
 
 def test_the_slider_holds_the_numbers_of_scikit_learn(case: Any) -> None:
-    p, _, page = case
+    p, content, page = case
+    below = content.evaluation["decision"].get("abstain_below")
+    if below is not None:  # of a binary task with a threshold: those far from it on both sides are answered
+        p = p.select(~decision_of(content.evaluation["decision"], usable_rows(p)).asks(p.probs))
+        assert 0 < content.judged.asked == content.evaluation["n"] - len(p)
+        assert f"Left out: {content.judged.asked} more" in page.seen
+    else:
+        assert content.judged.asked == 0
+        assert "Left out" not in page.seen
     data = embedded(page, "sliders")
     assert [one["label"] for one in data["labels"]] == (p.classes[1:] if p.task == "binary" else p.classes)
     assert data["begin"] in p.classes
@@ -92,11 +105,29 @@ def test_the_decision_is_marked_and_its_costs_are_there(case: Any) -> None:
     assert one["at"][i] == threshold
     cost = decision["label_costs"][one["label"]]
     assert one["costs"] == [cost["fp"], cost["fn"]]
-    if decision.get("abstain_below") is None:
-        row = decision["outcome"]["labels"][one["label"]]
-        assert row["fp"] <= one["fp"][i]  # of several classes another may be further above its threshold
-        spent = cost["fp"] * one["fp"][i] + cost["fn"] * (one["positives"] - one["tp"][i])
-        assert decision["outcome"]["cost"]["value"] == pytest.approx(spent / one["n"])
+    row = decision["outcome"]["labels"][one["label"]]
+    assert row["fp"] <= one["fp"][i]  # of several classes another may be further above its threshold
+    if content.evaluation["task"] == "binary":  # whether or not images are left to a person, both tell the same
+        tp, fp, missed, rest = (row[name] for name in ("tp", "fp", "fn", "tn"))
+        assert (one["tp"][i], one["fp"][i], one["positives"], one["n"]) == (
+            tp,
+            fp,
+            tp + missed,
+            tp + fp + missed + rest,
+        )
+    spent = cost["fp"] * one["fp"][i] + cost["fn"] * (one["positives"] - one["tp"][i])
+    assert decision["outcome"]["cost"]["value"] == pytest.approx(spent / one["n"])
+
+
+def test_where_everything_is_left_to_a_person_there_is_no_slider(tmp_path: Path) -> None:
+    p, content = judged_case(tmp_path, ["calm", "thief"], "binary", n=12, costs=ErrorCosts(1, 20), abstain=0.1)
+    evaluation = Evaluation(
+        {**content.evaluation.data, "decision": {**content.evaluation["decision"], "abstain_below": 2.0}}
+    )
+    found = judged(table_of(p, tmp_path), p, evaluation, Pictures(table_of(p, tmp_path)))
+    assert (len(found.sliders), found.asked) == (0, 12)
+    page = Page(render(replace(content, judged=found)))
+    assert not [attrs for _, attrs in page.elements if attrs.get("id") == "threshold"]
 
 
 def test_every_cell_has_its_images_the_surest_first(case: Any) -> None:

@@ -138,6 +138,21 @@ def test_each_member_of_an_ensemble_has_views_of_its_own(copied: Path, digits: P
         model.predict(images(run), tta="flips", tta_weights={"a": [1, 0]})
 
 
+def test_attention_crops_are_weighed_as_other_views_are(copied: Path) -> None:
+    run = Run(copied / "a")
+    found = anmok.evaluate(run, tta="attention", tta_weights="fit")
+    assert found.facts["views"] == ["plain", "attention crop"]
+    weights = found.facts["weights"]["model"]
+    stored = load_predictions(run.path / "tta" / "attention-fit-test.parquet")
+    np.testing.assert_allclose(
+        stored.probs, run.model.predict(images(run), tta="attention", tta_weights=weights).probs, atol=1e-5
+    )
+    ensembled = predict(copied / "ens", run.table.root, tta="attention")
+    parts = [Run(copied / n).model.predict([run.table.root / i for i in ensembled.ids], tta="attention") for n in "ab"]
+    np.testing.assert_allclose(ensembled.probs, np.mean([p.probs for p in parts], axis=0), atol=1e-5)
+    assert not np.allclose(parts[0].probs, run.model.predict([run.table.root / i for i in ensembled.ids]).probs)
+
+
 def test_an_ensemble_answers_by_its_own_decision(copied: Path) -> None:
     decide(copied / "a", abstain=0.9)
     made = ensemble([copied / "a", copied / "b"], out=copied / "ens2")

@@ -353,7 +353,7 @@ def test_candidates_as_text_and_as_lists() -> None:
         ({"candidates": "light"}, "one candidate alone"),
         ({"candidates": "lihgt,none"}, "Did you mean light"),
         ({"candidates": "none,missing.toml"}, "missing.toml"),
-        ({"search": "lr"}, "augment"),
+        ({"search": "momentum"}, "augment"),
         ({"keep": 1}, "greater than or equal to 2"),
         ({"fractoin": 0.5}, "Did you mean fraction"),
         ({"split.val": 0.0, "split": "ignore"}, "no labelled validation image"),

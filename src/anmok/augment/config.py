@@ -39,6 +39,9 @@ class PreprocessConfig(Config):
     channels: Literal["rgb", "gray"] = Field("rgb", description="Colour channels the model sees.")
     fit: Fit = Field("squash", description="How a picture becomes a square: squash it, crop its centre, or pad it.")
     crop_pct: float = Field(1.0, gt=0.1, le=1, description="With fit=crop: share of the short side that is kept.")
+    resample: Literal["bilinear", "bicubic"] = Field(
+        "bilinear", description="Filter of the resize; CLIP and its kin have seen bicubic."
+    )
     equalize: Equalize = Field("none", description="Equalise histograms: each channel's, the luminance's, or CLAHE.")
     clip_limit: float = Field(
         2.0, gt=0, le=256, description="With equalize=clahe: how far above its mean a histogram's bin may rise."

@@ -5,7 +5,7 @@ The first view is always the plain one, which the model is evaluated on without 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,14 +14,18 @@ import numpy as np
 from anmok.augment.preprocess import Preprocess
 from anmok.core.errors import UsageError, did_you_mean
 
-FLIPS, CROPS, SCALES, RANDOM = "flips", "five-crop", "scales", "randaugment"
-KINDS = (FLIPS, CROPS, SCALES, f"{RANDOM}:8")
+FLIPS, SHIFTS, CROPS, SCALES, ATTENTION, RANDOM = (
+    "flips", "shifts", "five-crop", "scales", "attention", "randaugment",
+)  # fmt: skip
+KINDS = (FLIPS, SHIFTS, CROPS, SCALES, ATTENTION, f"{RANDOM}:8")
+SHIFT = 1 / 32  # of the side, that shifts move by: a pixel of CIFAR's
 LARGER = 1.15  # times the model's side: the picture that five crops are taken from, and the largest scale
 SMALLER = 0.9
 MOST = 64  # views of randaugment
 OPERATIONS, MAGNITUDE = 2, 9  # of RandAugment, as its paper has them for ImageNet
 PLAIN = "plain"
 Make = Callable[[np.ndarray, str], list[np.ndarray]]
+Look = Callable[[np.ndarray], np.ndarray]  # uint8[B, S, S, C] to how active a network is where, float[B, h, w]
 
 
 class Sizes(NamedTuple):
@@ -37,10 +41,11 @@ class Sizes(NamedTuple):
 
 @dataclass(frozen=True)
 class ImageViews:
-    """`views(image, id)` gives the views of uint8[H, W, C], as decoded: uint8[S, S, C] each, ready for the model.
+    """`views(image, id)` gives the views of uint8[H, W, C], as decoded: uint8[S, S, C] each.
 
-    names: of the views, `plain` first; sizes: the side of each, pixels.  make: the views of a picture that
-    `preprocess.prepare` has seen, before its `finish`.
+    Of a batch of them the network answers what `shown` gives: here the same, of `augment.attention` what the network
+    itself decides.  names: of the views, `plain` first; sizes: the side of each, pixels.  make: the views of a picture
+    that `preprocess.prepare` has seen, before its `finish`.
     """
 
     preprocess: Preprocess
@@ -55,15 +60,28 @@ class ImageViews:
         pre = self.preprocess
         return [np.ascontiguousarray(pre.finish(view)) for view in self.make(pre.prepare(image), identity)]
 
+    @property
+    def passes(self) -> int:
+        """How often the network sees an image."""
+        return len(self)
 
-def build_views(tta: str | None, preprocess: Preprocess, takes: Sizes | None = None, seed: int = 0) -> ImageViews:
+    def shown(self, views: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What the network is asked about, of a batch's views uint8[B, S, S, C]."""
+        return list(views)
+
+
+def build_views(
+    tta: str | None, preprocess: Preprocess, takes: Sizes | None = None, seed: int = 0, look: Look | None = None
+) -> ImageViews:
     """The views by their name; None: the plain one alone.
 
-    flips: the picture and its mirror image.  five-crop: plain, and of the picture at 1.15 times the size the four
-    corners and the centre (Krizhevsky et al. 2012; nothing is mirrored).  scales: 0.9, 1 and 1.15 times the model's
-    size where the network `takes` it, else at its own size: the centre of the larger picture, the smaller one with its
-    edges reflected.  randaugment:N: plain, and N - 1 drawn by RandAugment(2, 9), a pure function of (seed, view, id).
-    UsageError: no such views.
+    flips: the picture and its mirror image.  shifts: both, and both moved by 1/32 of the side to the lower right and to
+    the upper left, edges reflected (the six views of airbench94, Jordan 2024, arXiv:2404.00498).  five-crop: plain, and
+    of the picture at 1.15 times the size the four corners and the centre (Krizhevsky et al. 2012; nothing is mirrored).
+    scales: 0.9, 1 and 1.15 times the model's size where the network `takes` it, else at its own size: the centre of the
+    larger picture, the smaller one with its edges reflected.  attention: plain, and what of it the network is most
+    active in, enlarged, see `augment.attention`; needs `look`.  randaugment:N: plain, and N - 1 drawn by
+    RandAugment(2, 9), a pure function of (seed, view, id).  UsageError: no such views, or no look.
     """
     kind, number = parse_tta(tta)
     size = preprocess.image_size
@@ -71,10 +89,14 @@ def build_views(tta: str | None, preprocess: Preprocess, takes: Sizes | None = N
         return ImageViews(preprocess, (PLAIN,), (size,), lambda image, _: [preprocess.square(image)])
     if kind == FLIPS:
         return ImageViews(preprocess, (PLAIN, "mirrored"), (size, size), lambda image, _: _flips(preprocess, image))
+    if kind == SHIFTS:
+        return _shifts(preprocess)
     if kind == CROPS:
         return _five_crop(preprocess)
     if kind == SCALES:
         return _scales(preprocess, takes or Sizes())
+    if kind == ATTENTION:
+        return _attention(preprocess, look)
     return _random(preprocess, number, seed)
 
 
@@ -100,6 +122,20 @@ def parse_tta(tta: str | None) -> tuple[str | None, int]:
 def _flips(pre: Preprocess, image: np.ndarray) -> list[np.ndarray]:
     plain = pre.square(image)
     return [plain, plain[:, ::-1]]
+
+
+def _shifts(pre: Preprocess) -> ImageViews:
+    size = pre.image_size
+    by = max(1, round(SHIFT * size))
+
+    def make(image: np.ndarray, _: str) -> list[np.ndarray]:
+        plain = pre.square(image)
+        around = np.pad(plain, ((by, by), (by, by), (0, 0)), mode="reflect" if size > by else "edge")
+        moved = [plain, around[:size, :size], around[2 * by :, 2 * by :]]
+        return [view for picture in moved for view in (picture, picture[:, ::-1])]
+
+    names = [name for place in ("", "lower right", "upper left") for name in (place, f"{place} mirrored".strip())]
+    return ImageViews(pre, (PLAIN, *names[1:]), (size,) * 6, make)
 
 
 def _five_crop(pre: Preprocess) -> ImageViews:
@@ -149,6 +185,17 @@ def _zoomed_out(pre: Preprocess, image: np.ndarray) -> np.ndarray:
 
 def _larger(size: int) -> int:
     return max(size + 1, round(LARGER * size))
+
+
+def _attention(pre: Preprocess, look: Look | None) -> ImageViews:
+    from anmok.augment.attention import attention_views
+
+    if look is None:
+        raise UsageError(
+            "an exported graph does not show what the network is active in.", where="--tta", code="setting",
+            remedy="Let torch run the model (--runtime torch).",
+        )  # fmt: skip
+    return attention_views(pre, look)
 
 
 def _random(pre: Preprocess, number: int, seed: int) -> ImageViews:

@@ -175,7 +175,7 @@ def zeroshot(
 
         print_evaluation(found.evaluation)
     if save_model is not None:
-        print(f"next: anmok predict {save_model} IMAGES")
+        print(f"next: anmok predict {save_model} IMAGES, or: anmok train DATA --weights {save_model}")
 
 
 @with_tree(PredictTree)

@@ -15,7 +15,7 @@ from anmok.stages.inspect_settings import InspectTree
 def evaluate(
     runs: Annotated[list[Path], Parameter(help="A run, or a .parquet or .csv of predictions; two are compared.")], /, *,
     split: Annotated[str | None, Parameter(help="train, val or test (default); looks at test are counted.")] = None,
-    out: Annotated[Path | None, Parameter(help="Where to write the report instead of into the run.")] = None,
+    out: Annotated[Path | None, Parameter(help="Where to write the report, not in the run or by the file.")] = None,
     slices: Annotated[
         str | None, Parameter(help="Columns to score by, camera,folder,size,duplicates; default: what divides them.")
     ] = None,
@@ -36,6 +36,7 @@ def evaluate(
         print(paired(runs, split=split))
         return
     from anmok.stages.evaluate import evaluate as stage
+    from anmok.stages.evaluate_page import page_beside
     from anmok.stages.report import show
 
     (run,), split = runs, split or "test"
@@ -49,7 +50,11 @@ def evaluate(
         print(found, found.path, sep="\n")
         return
     show(stage(run, split=split, out=out, slices=slices, language=language), language)
-    if run.is_dir():
+    if run.is_file():
+        page = out or page_beside(run)
+        if page.is_file():
+            print(page)
+    elif run.is_dir():
         print(out or run / ("report.html" if split == "val" else f"report-{split}.html"))
 
 

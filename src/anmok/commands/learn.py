@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
-from anmok.commands.options import File, Out, Resume, Source, with_tree
+from anmok.commands.options import File, Out, Resume, Source, check_ranks, with_tree
 from anmok.stages.auto_settings import AutoTree
 from anmok.stages.compare_settings import CompareTree
+from anmok.stages.find_lr_settings import FindLrTree
 from anmok.stages.image_text_settings import TrainTree
 from anmok.stages.pretrain_settings import PretrainConfig
 from anmok.stages.tune_settings import TuneTree
@@ -17,10 +18,14 @@ from anmok.stages.tune_settings import TuneTree
 
 @with_tree(TrainTree)
 def train(
-    source: Source = None, /, *, out: Out = None, config: File = None,
-    resume: Resume = None, settings: dict[str, Any],
+    source: Source = None, /, *, out: Out = None, config: File = None, resume: Resume = None,
+    ranks: Annotated[
+        int, Parameter(name="--ranks", help="Processes of this machine that learn together as one run.")
+    ] = 1,
+    settings: dict[str, Any],
 ) -> None:  # fmt: skip
     """Train a classifier, or a dual encoder: data in, a run folder with model and report out."""
+    check_ranks(ranks)
     from anmok.stages.train import train as stage
 
     run = stage(source, resume=resume, out=out, config=config, layers=(settings,))
@@ -69,13 +74,26 @@ def tune(
     source: Source = None, /, *, out: Out = None, config: File = None,
     resume: Resume = None, settings: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Search for the augmentation that suits the data, by successive halving within a fixed time."""
+    """Search for the rate, decay, augmentation or network that suits the data, by successive halving in a time."""
     from anmok.stages.tune import tune as stage
 
     found = stage(source, resume=resume, out=out, config=config, layers=(settings,))
     print(found)
     print(f"{found.path}/halving.png")
+    if (found.path / "search.png").is_file():
+        print(f"{found.path}/search.png")
     print(f"next: anmok train {'DATA' if source is None else source} --config {found.path}/best.toml")
+
+
+@with_tree(FindLrTree)
+def find_lr(source: Source = None, /, *, out: Out = None, config: File = None, settings: dict[str, Any]) -> None:
+    """Find a learning rate: the loss while the rate grows, one batch a step (Smith 2017, arXiv:1506.01186)."""
+    from anmok.stages.find_lr import find_lr as stage
+
+    found = stage(source, out=out, config=config, layers=(settings,))
+    print(found)
+    print(f"{found.path}/lr.png")
+    print(f"next: anmok train {'DATA' if source is None else source} {found.flags}")
 
 
 @with_tree(AutoTree)

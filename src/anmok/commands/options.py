@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect as signatures
+import os
 import types
 import typing
 from collections.abc import Callable
@@ -81,7 +82,9 @@ Resume = Annotated[
 File = Annotated[Path | None, Parameter(name="--config", help="A TOML file with settings; a flag wins over it.")]
 Tta = Annotated[
     str | None,
-    Parameter(name="--tta", help="Test-time views to average over: flips, five-crop, scales or randaugment:8."),
+    Parameter(
+        name="--tta", help="Test-time views to average: flips, shifts, five-crop, scales, attention or randaugment:8."
+    ),
 ]
 TtaWeights = Annotated[
     str, Parameter(name="--tta-weights", help="uniform, or fit: by the log loss of the run's validation images.")
@@ -89,6 +92,16 @@ TtaWeights = Annotated[
 TtaSeed = Annotated[int, Parameter(name="--tta-seed", help="Of what randaugment draws.")]
 Images = Annotated[str | None, Parameter(help="Images to compare answers on; by default the run's validation split.")]
 Batches = Annotated[str, Parameter(name="--batch", help="Batch sizes to measure at.")]
+
+
+def check_ranks(ranks: int) -> None:
+    """UsageError where this process is none of so many; where there are to be several, the command line starts them."""
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if ranks not in {1, started}:
+        raise UsageError(
+            f"expected one process or more, found {ranks}." if ranks < 1 else f"torchrun has started {started}.",
+            where="--ranks", code="setting",
+        )  # fmt: skip
 
 
 def numbers(text: str, option: str) -> list[int]:

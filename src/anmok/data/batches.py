@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ class Loader:
     policy's draw (images are then a tuple, one array a view). empty: makes the arrays of a batch, by default np.empty.
     shares: the number of ranks by which a last batch is too small, where that is not world: a run goes on with the
     batches that it began with. on_reject is called once for each rejected image; on_note(id, text) for each note, from
-    the thread that reads it.
+    the thread that reads it. `pick` leaves rows out of epochs.
     """
 
     def __init__(
@@ -104,7 +105,10 @@ class Loader:
         self.policy = None if policy is None or policy.neutral else policy
         self.test_views = test_views
         self.shuffle, self.rank, self.world, self.on_reject = shuffle, rank, world, on_reject
-        self.bounds = batch_bounds(len(table), batch_size, drop_last, join_single=shuffle, world=shares or world)
+        self._bounds = partial(
+            batch_bounds, size=batch_size, drop_last=drop_last, join_single=shuffle, world=shares or world
+        )
+        self.pick(None)
         self.threads = threads or cores()
         self.rejects: dict[str, Reject] = {}
         self.wait_s = 0.0
@@ -135,12 +139,24 @@ class Loader:
         self.cache.close()
 
     def order(self, epoch: int) -> np.ndarray:
-        """int64[N]: the rows of an epoch, in their order."""
+        """int64: the rows of an epoch, in their order; all N, but for those left out (`pick`)."""
         if not self.shuffle:
-            return np.arange(len(self.table))
-        if self._weights is None:
-            return epoch_order(len(self.table), self.seed, epoch)
-        return weighted_order(self._weights, len(self.table), self.seed, epoch)
+            rows = np.arange(len(self.table))
+        elif self._weights is None:
+            rows = epoch_order(len(self.table), self.seed, epoch)
+        else:
+            rows = weighted_order(self._weights, len(self.table), self.seed, epoch)
+        return rows if self.picked is None else rows[self.picked[rows]]
+
+    def pick(self, rows: np.ndarray | None) -> None:
+        """Have epochs of these rows only, bool[N], until told otherwise; None: of all."""
+        self.picked = rows
+        self.bounds = self._bounds(len(self.table) if rows is None else int(rows.sum()))
+
+    @property
+    def share(self) -> float:
+        """Of all rows, those that an epoch has."""
+        return 1.0 if self.picked is None else float(self.picked.mean())
 
     def epoch(self, epoch: int = 0, start: int = 0) -> Generator[Batch]:
         """The batches of one epoch, from batch `start` on."""

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from anmok.augment.preprocess import Preprocess
-from anmok.augment.tta import ImageViews, build_views
+from anmok.augment.tta import ATTENTION, ImageViews, build_views
 from anmok.core.errors import DataError
 from anmok.core.machine import cores
 from anmok.core.progress import warn
 from anmok.core.types import Predictions, Task
-from anmok.deploy.views import takes, unit_weights
+from anmok.deploy.views import look_of, takes, unit_weights
 from anmok.engine.predict import over_views
 from anmok.evaluate.answers import answered
 
@@ -74,9 +74,9 @@ class Model:
         a list of them, or an array [N, H, W, C]. The ids are the paths, or the position. An image that cannot be read
         has NaN in its row and its reason in `errors`; the others do not suffer.
 
-        tta: test-time views, whose probabilities are averaged: flips, five-crop, scales or randaugment:N, see
-        `augment.tta.build_views`; tta_weights: one a view, by default all weigh the same; tta_seed: of what randaugment
-        draws.  UsageError for what is no image, or no such views.
+        tta: test-time views, whose probabilities are averaged: flips, shifts, five-crop, scales, attention or
+        randaugment:N, see `augment.tta.build_views`; tta_weights: one a view, by default all weigh the same; tta_seed:
+        of what randaugment draws.  UsageError for what is no image, or no such views.
         """
         views = self.views(tta, tta_seed)
         weights = unit_weights(tta_weights, views.names)
@@ -94,7 +94,7 @@ class Model:
                 else:
                     good[i] = seen
             if good:
-                shown = [np.stack(view) for view in zip(*good.values(), strict=True)]
+                shown = views.shown([np.stack(view) for view in zip(*good.values(), strict=True)])
                 probs[list(good)] = over_views(self.probabilities, shown, weights)
             row += len(batch)
         if broken := sum(text.startswith("bad-profile") for text in said):
@@ -113,8 +113,12 @@ class Model:
             return self.classifier.activate(logits / self.decision["temperature"]).float().cpu().numpy()
 
     def views(self, tta: str | None, seed: int = 0) -> ImageViews:
-        """The test-time views of this name, as this network takes them; None: the plain one.  UsageError: no such."""
-        return build_views(tta, self.preprocess, None if tta is None else takes(self.architecture), seed)
+        """The test-time views of this name, as this network takes them; None: the plain one.
+
+        UsageError: no such views, or of `attention` (code no-maps) that the network has no map of features.
+        """
+        look = look_of(self.classifier, self.preprocess.image_size) if tta == ATTENTION else None
+        return build_views(tta, self.preprocess, None if tta is None else takes(self.architecture), seed, look)
 
     def _prepared(
         self, items: list[Any], ids: list[str], views: ImageViews, batch_size: int, threads: int,

@@ -1,13 +1,17 @@
-"""Test-time views of a model: the sizes that its network takes, and what the views weigh."""
+"""Test-time views of a model: the sizes that its network takes, where it is active, and what the views weigh."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from anmok.augment.tta import Sizes
+from anmok.augment.tta import Look, Sizes
 from anmok.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from anmok.models.classifier import Classifier
 
 
 def takes(architecture: str) -> Sizes:
@@ -18,6 +22,29 @@ def takes(architecture: str) -> Sizes:
     if architecture == "object" or kind_of(architecture) == "callable":
         return Sizes()
     return Sizes(*accepts(architecture))
+
+
+def look_of(classifier: Classifier, size: int) -> Look:
+    """Where a classifier's network is active, in squares of `size` pixels as its preprocessing leaves them.
+
+    UsageError (code no-maps): it has no map of features.
+    """
+    import torch
+
+    from anmok.models.activity import activity, find_activity
+    from anmok.models.classifier import evaluating
+
+    backbone, device = classifier.backbone, classifier.mean.device
+    blank = torch.zeros(1, size, size, len(classifier.pixel_mean), dtype=torch.uint8, device=device)
+    with evaluating(classifier):
+        layer = find_activity(backbone, classifier.normalize(blank))
+
+    def look(images: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(np.require(images, np.uint8, ["C", "W"])).to(device)
+        with evaluating(classifier):
+            return activity(backbone, classifier.normalize(pixels), layer).float().cpu().numpy()
+
+    return look
 
 
 def unit_weights(weights: Sequence[float] | None, names: Sequence[str]) -> np.ndarray | None:

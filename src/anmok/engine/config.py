@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from anmok.core.config import Config
 from anmok.engine.duration import Duration
@@ -51,6 +51,22 @@ class OptimConfig(Config):
     )
     accumulate: int = Field(1, ge=1, description="Parts that a batch is taken in, to need less memory.")
     ema: float | None = Field(None, gt=0, lt=1, description="Decay of the weights' moving average; default: none kept.")
+    lookahead: float | None = Field(
+        None, gt=0, le=1,
+        description="Share of the way that slow weights, which are kept, go to the fast ones, which go on from there.",
+    )  # fmt: skip
+    lookahead_every: int = Field(5, ge=1, description="Of lookahead: steps from one such meeting to the next.")
+    lookahead_power: float = Field(
+        0.0,
+        ge=0,
+        description="Of lookahead: 0: the same share throughout; above: it falls from 1, late if this is high.",
+    )
+
+    @model_validator(mode="after")
+    def _one_average(self) -> OptimConfig:
+        if self.ema is not None and self.lookahead is not None:
+            raise ValueError("ema and lookahead each choose the weights that are kept; leave one of them out")
+        return self
 
 
 class ScheduleConfig(Config):
@@ -93,4 +109,25 @@ class TrainingConfig(Config):
     def _duration(cls, value: str | None) -> str | None:
         if value is not None:
             Duration.parse(value)
+        return value
+
+
+class SupervisedTraining(TrainingConfig):
+    """The loop, with what only learning from labels can leave out to be faster."""
+
+    grow: float | None = Field(
+        None, gt=0, lt=1, description="Training images begin at this share of the image size and grow, epoch by epoch."
+    )
+    grow_until: str = Field("60%", description="Of grow: when images have their size: '60%', '10 epochs', '500 steps'.")
+    skip: float | None = Field(
+        None, gt=0, lt=1,
+        description="Of images with a loss below the mean, the share that an epoch leaves out; others make up for it.",
+    )  # fmt: skip
+    skip_until: str = Field("87.5%", description="Of skip: when epochs take all images again.")
+
+    @field_validator("grow_until", "skip_until")
+    @classmethod
+    def _counted(cls, value: str) -> str:
+        if Duration.parse(value).unit == "seconds":
+            raise ValueError("expected epochs, steps or a share: '10 epochs', '500 steps', '60%'")
         return value

@@ -33,3 +33,8 @@ class Duration:
             raise ValueError("a duration in time cannot be counted in steps")
         scale = {"step": 1.0, "epoch": per_epoch, "%": total / 100}[self.unit]
         return round(self.value * scale)
+
+
+def share_of(text: str, per_epoch: int, total: int) -> float:
+    """A duration of steps, epochs or % as a share of a course of `total` steps, in [0, 1]; ValueError otherwise."""
+    return min(1.0, Duration.parse(text).steps(per_epoch, total) / max(1, total))

@@ -18,8 +18,9 @@ from anmok.core.types import Batch
 from anmok.engine.account import epoch_account, timed, told
 from anmok.engine.config import ScheduleConfig
 from anmok.engine.gradients import gradients, meaning
+from anmok.engine.growth import Growth, shrunk
 from anmok.engine.optim import set_lr
-from anmok.engine.pace import Budget, Pace, position
+from anmok.engine.pace import Budget, Pace, epochs_of, position
 from anmok.engine.runtime import Runtime
 from anmok.engine.schedule import factor
 from anmok.engine.state import State
@@ -29,22 +30,22 @@ __all__ = ["Average", "Batches", "Course", "Hooks", "State", "fit"]
 
 
 class Batches(Protocol):
-    """What the loop asks of a loader."""
+    """What the loop asks of a loader; besides, where epochs differ, `share`: of all images, those of the epoch."""
 
     wait_s: float
 
     def __len__(self) -> int:
-        """Batches of an epoch."""
+        """Batches of the present epoch; of every epoch, before the first has begun."""
 
     def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
         """Batches of an epoch from `start` on."""
 
 
 class Average(Protocol):
-    """What the loop asks of a moving average of the weights."""
+    """What the loop asks of a moving average of the weights, or of slow weights."""
 
-    def update(self, module: nn.Module) -> None:
-        """Take in the present weights."""
+    def update(self, module: nn.Module, done: float) -> None:
+        """Take in the present weights; a share `done` of the course is behind."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class Course:
     """What is fixed before the first step.
 
     steps: of the course, where it does not end with an epoch; budget: the time it keeps to, by other steps if need be.
+    growth: how images grow. uneven: whether epochs differ in their batches; the learning rate then goes by epochs.
     """
 
     epochs: int
@@ -61,6 +63,8 @@ class Course:
     early_stop: int | None = None
     steps: int | None = None
     budget: Budget | None = None
+    growth: Growth | None = None
+    uneven: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Hooks:
 
     validate() gives {'loss', 'select', …}, select: higher is better; {} without a validation split. keep_best() stores
     the weights just validated; due(state) says whether a checkpoint is due, save(state) writes it; stop() says whether
-    a signal asked to end; begin(epoch) settles what learns in an epoch, also in one that is gone on with.
+    a signal asked to end; begin(state) settles what an epoch learns, and from what, also of one that is gone on with.
     """
 
     validate: Callable[[], dict[str, float]]
@@ -77,7 +81,7 @@ class Hooks:
     due: Callable[[State], bool]
     save: Callable[[State], None]
     stop: Callable[[], bool]
-    begin: Callable[[int], None] = lambda epoch: None
+    begin: Callable[[State], None] = lambda state: None
 
 
 def fit(
@@ -86,15 +90,15 @@ def fit(
 ) -> None:  # fmt: skip
     """Train from `state` to the end of the course.  Interrupted (resumable) when asked to stop; DataError on a NaN."""
     per_epoch, module = len(batches), getattr(learner, "module", learner)
-    if course.budget is None or not state.total:
+    if not state.total or (course.budget is None and not course.uneven):
         state.total = state.first = course.steps or course.epochs * per_epoch
-    pace = Pace(course.budget, state, per_epoch, runtime)
+    pace = Pace(course.budget, state, per_epoch, runtime, course.growth)
     while state.step < state.total and not state.stopped_early:
         forgiving, place = runtime.scaler is not None, (runtime.rank, runtime.world)
         totals = Totals(state, batches, runtime.device, forgiving, *place)
-        with bar(f"epoch {state.epoch + 1}/{-(-state.total // per_epoch)}", per_epoch) as progress:
+        _begin_epoch(state, course, hooks, batches, pace, per_epoch)
+        with bar(f"epoch {state.epoch + 1}/{epochs_of(state, pace.length)}", pace.length) as progress:
             progress.advance(state.batch)
-            hooks.begin(state.epoch)
             learner.train()
             _say_parts(learner, course, state)
             for batch in runtime.fed(batches.epoch(state.epoch, state.batch)):
@@ -102,6 +106,7 @@ def fit(
                 state.lr = set_lr(optimizer, share)
                 images = runtime.sum(len(batch))
                 if images:
+                    batch = shrunk(batch, state.side)
                     state.parts = gradients(
                         learner, optimizer, batch, images, runtime, course.accumulate, state, totals, events
                     )
@@ -110,9 +115,9 @@ def fit(
                     if not done:
                         state.skipped += 1
                         events.log("overflow", step=state.step)
-                if average is not None:
-                    average.update(module)
                 state.step, state.batch = state.step + 1, state.batch + 1
+                if average is not None:
+                    average.update(module, position(state) / state.first)
                 progress.advance(1, totals.text())
                 changed = pace.due(state) and pace.settle(state, events)
                 if (stop := hooks.stop()) or hooks.due(state) or changed:
@@ -124,11 +129,26 @@ def fit(
                 if state.step >= state.total:
                     break
         totals.store()
-        _end_epoch(state, course, hooks, events, pace)
+        _end_epoch(state, course, hooks, events, pace, getattr(batches, "share", 1.0))
     state.close_account()
     events.log("account", seconds=state.before)
     if text := told(state.before):
         say(f"the time went to: {text}")
+
+
+def _begin_epoch(
+    state: State, course: Course, hooks: Hooks, batches: Batches, pace: Pace, per_epoch: int
+) -> None:  # fmt: skip
+    """Settle what the epoch learns from; where epochs differ in their batches, fit the rest of the course to these."""
+    hooks.begin(state)
+    pace.length = len(batches)
+    if state.batch:
+        return
+    if course.growth is not None:
+        state.side = course.growth.side(position(state) / state.first, per_epoch, state.first)
+    if course.uneven and course.budget is None:
+        state.anchor, state.anchored = state.step, float(state.epoch * per_epoch)
+        state.total = state.step + pace.length * (course.epochs - state.epoch)
 
 
 def _say_parts(learner: nn.Module, course: Course, state: State) -> None:
@@ -147,15 +167,20 @@ def _save(state: State, hooks: Hooks, pace: Pace) -> None:
         hooks.save(state)
 
 
-def _end_epoch(state: State, course: Course, hooks: Hooks, events: Events, pace: Pace) -> None:
-    """Validate, log, keep the best, decide about stopping, and close the epoch's books."""
+def _end_epoch(
+    state: State, course: Course, hooks: Hooks, events: Events, pace: Pace, share: float
+) -> None:  # fmt: skip
+    """Validate, log, keep the best, decide about stopping, and close the epoch's books.
+
+    share: of all images, those that the epoch saw; their loss is made up for the others', accuracy is theirs.
+    """
     images = max(1, state.images)
     if state.skipped and state.skipped >= state.batch:
         raise DataError(
             f"every step of epoch {state.epoch + 1} overflowed in fp16.", code="nan-loss",
             remedy="Train with --runtime.dtype bf16 or fp32, or lower --optim.lr.",
         )  # fmt: skip
-    loss, speed = state.loss / images, state.images / max(1e-9, state.seconds)
+    loss, speed = share * state.loss / images, state.images / max(1e-9, state.seconds)
     began = pace.clock()
     with pace.away(), timed(state.book, "evaluation"):
         val = dict(hooks.validate())
@@ -167,13 +192,17 @@ def _end_epoch(state: State, course: Course, hooks: Hooks, events: Events, pace:
         "epoch", epoch=state.epoch + 1, step=state.step, loss=loss, accuracy=state.correct / images, lr=state.lr,
         images_per_s=speed, wait_share=wait, seconds=state.seconds, val=val,
         account=epoch_account(state.account, state.seconds, state.wait),
-        **({"skipped": state.skipped} if state.skipped else {}),
+        **({"skipped": state.skipped} if state.skipped else {}), **({"side": state.side} if state.side else {}),
+        **({"share": round(share, 4)} if course.uneven else {}),
     )  # fmt: skip
     shown = "  ".join(f"{k} {v:.4f}" for k, v in val.items())
-    per_epoch, skipped = pace.per_epoch, f"  {state.skipped} overflowed steps skipped" if state.skipped else ""
+    notes = [
+        *([f"{state.skipped} overflowed steps skipped"] if state.skipped else []),
+        *([f"at {state.side} px"] if state.side else []), *([f"{share:.0%} of the images"] if share < 1 else []),
+    ]  # fmt: skip
     say(
-        f"epoch {state.epoch + 1}/{-(-state.total // per_epoch)}  loss {loss:.4f}  val {shown or '-'}  "
-        f"{speed:.0f} images/s, {wait:.0%} of the time waiting for data{skipped}"
+        f"epoch {state.epoch + 1}/{epochs_of(state, pace.length)}  loss {loss:.4f}  val {shown or '-'}  "
+        f"{speed:.0f} images/s, {wait:.0%} of the time waiting for data{''.join(f'  {note}' for note in notes)}"
     )
     state.account = epoch_account(state.account, state.seconds, state.wait)
     state.close_account()
@@ -185,9 +214,10 @@ def _end_epoch(state: State, course: Course, hooks: Hooks, events: Events, pace:
     if course.early_stop and state.epoch + 1 - (state.best_epoch or 0) >= course.early_stop:
         state.stopped_early = True
         events.log("early_stop", epoch=state.epoch + 1, best_epoch=state.best_epoch)
+    cut = state.batch < pace.length
     state.epoch, state.batch, state.images, state.skipped = state.epoch + 1, 0, 0, 0
     state.loss = state.correct = state.seconds = state.wait = 0.0
     state.val_s = pace.clock() - began
     changed = state.step < state.total and not state.stopped_early and pace.settle(state, events)
-    if hooks.due(state) or changed or (state.step >= state.total and state.step % per_epoch):
+    if hooks.due(state) or changed or (state.step >= state.total and cut):
         _save(state, hooks, pace)

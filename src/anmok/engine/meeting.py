@@ -10,6 +10,8 @@ import faulthandler
 import functools
 import itertools
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -81,14 +83,8 @@ class Round:
         import torch
 
         try:
-            self.say(f"alive-{self.rank}", "")
-            until = time.monotonic() + PATIENCE
-            while True:
-                self.look()
-                silent = [r for r in range(self.world) if self.heard(f"alive-{r}") is None]
-                if not silent or time.monotonic() > until:
-                    break
-                time.sleep(POLL)
+            with _deaf():
+                silent = self._silent()
         except MachineError as found:
             return found
         except torch.distributed.DistError:  # the store went with the rank that kept it
@@ -96,6 +92,17 @@ class Round:
         if silent:
             return _ended(f"rank {', '.join(map(str, silent))} died, or hangs, without a word.")
         return _ended(f"the exchange between the ranks broke: {str(error).splitlines()[0]}")
+
+    def _silent(self) -> list[int]:
+        """The ranks that are not heard of within PATIENCE.  MachineError as `look`."""
+        self.say(f"alive-{self.rank}", "")
+        until = time.monotonic() + PATIENCE
+        while True:
+            self.look()
+            silent = [r for r in range(self.world) if self.heard(f"alive-{r}") is None]
+            if not silent or time.monotonic() > until:
+                return silent
+            time.sleep(POLL)
 
 
 @contextlib.contextmanager
@@ -116,6 +123,19 @@ def named(ranks: Round) -> Iterator[None]:
         raise
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """Within the block SIGTERM, by which torchrun ends the others when a rank died, waits until that is told."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def watch(seconds: float) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from anmok.core.events import Events
 from anmok.core.progress import say
+from anmok.engine.growth import Growth
 from anmok.engine.runtime import Runtime
 from anmok.engine.state import State
 
@@ -68,17 +69,24 @@ def position(state: State) -> float:
     return state.anchored + done * (state.first - state.anchored)
 
 
+def epochs_of(state: State, length: int) -> int:
+    """Epochs of the course, begun ones counted, where the present one and those to come have `length` batches."""
+    return state.epoch + -(-(state.total - state.step + state.batch) // length)
+
+
 class Pace:
     """Watches the clock over a course; without a budget it only counts the seconds of the run.
 
-    Over several ranks all decide by their mean, at the same steps.
+    Over several ranks all decide by their mean, at the same steps. per_epoch: batches of an epoch of all images;
+    length: of the present one. growth: how images grow, so that what was measured of small ones is not taken for all.
     """
 
     def __init__(
-        self, budget: Budget | None, state: State, per_epoch: int, runtime: Runtime,
+        self, budget: Budget | None, state: State, per_epoch: int, runtime: Runtime, growth: Growth | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ):  # fmt: skip
-        self.budget, self.per_epoch, self.runtime, self.clock = budget, per_epoch, runtime, clock
+        self.budget, self.per_epoch, self.length, self.runtime = budget, per_epoch, per_epoch, runtime
+        self.growth, self.clock = growth, clock
         if budget and not state.spent:
             state.spent = budget.gone
         self.began, self.base = clock(), state.spent
@@ -121,13 +129,16 @@ class Pace:
         val_s = self.budget.val_s if state.val_s is None else self.runtime.sum(state.val_s) / world
         self.restart(state)
         seconds, rest = self.budget.seconds, state.total - state.step
-        ends = -(-state.total // self.per_epoch) - state.epoch
+        if self.growth is not None:
+            done = position(state) / state.first
+            step_s *= self.growth.ahead(done, self.per_epoch, state.first, state.side)
+        ends = epochs_of(state, self.length) - state.epoch
         left = seconds - reserve(val_s, seconds) - spent
         forecast = rest * step_s + ends * val_s
         if abs(left - forecast) <= (ROUGH if state.step <= EARLY else CLOSE) * seconds:
             return False
-        steps = fill(left, step_s, val_s, state.batch, self.per_epoch)
-        steps = near_whole(state.step, steps, self.per_epoch, CLOSE * seconds / max(step_s, 1e-9))
+        steps = fill(left, step_s, val_s, state.batch, self.length)
+        steps = near_whole(state.batch, steps, self.length, CLOSE * seconds / max(step_s, 1e-9))
         if steps == rest:
             return False
         state.anchored, state.anchor = position(state), state.step
@@ -136,7 +147,7 @@ class Pace:
             "pace", step=state.step, total=state.total, before=before, step_s=step_s, val_s=val_s, spent=spent,
         )  # fmt: skip
         say(
-            f"a step takes {step_s:.3g} s: {state.total / self.per_epoch:.3g} epochs fit the time, "
-            f"not {before / self.per_epoch:.3g}"
+            f"a step takes {step_s:.3g} s{' in the mean from here on' if self.growth else ''}: "
+            f"{state.total / self.per_epoch:.3g} epochs fit the time, not {before / self.per_epoch:.3g}"
         )
         return True

@@ -160,6 +160,11 @@ def build_runtime(config: RuntimeConfig) -> Runtime:
     torch.set_num_threads(threads)
     rank, world = join(config.rank_timeout)
     if world > 1 and device.type == "cuda":
+        if number_here() >= torch.cuda.device_count():
+            raise MachineError(
+                f"{processes_here()} processes need a GPU each, and there are {torch.cuda.device_count()}.",
+                where="--ranks", remedy="Start fewer, or add --device cpu.", code="device",
+            )  # fmt: skip
         device = torch.device("cuda", number_here())
         torch.cuda.set_device(device)
     if config.dtype == "fp16" and device.type == "cpu":

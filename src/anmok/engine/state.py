@@ -12,7 +12,8 @@ class State:
 
     total: steps of the whole course as decided last; first: as laid out at the start; anchor, anchored: the step of
     the last decision, and where in the course as first laid out it was (see `pace.position`). spent: seconds of the
-    run, over all its sittings. account: seconds by what they went to, of the epoch and of those before it.
+    run, over all its sittings. account: seconds by what they went to, of the epoch and of those before it. side: of the
+    epoch's images, pixels, where they grow.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class State:
     anchored: float = 0.0
     spent: float = 0.0
     val_s: float | None = None
+    side: int | None = None
     account: dict[str, float] = field(default_factory=dict)
     before: dict[str, float] = field(default_factory=dict)
 

@@ -22,8 +22,8 @@ class EMA:
         self.weights = self.module.state_dict()  # the tensors themselves: what changes them changes the module
 
     @torch.no_grad()
-    def update(self, module: nn.Module) -> None:
-        """Take in the module's present weights."""
+    def update(self, module: nn.Module, done: float = 0.0) -> None:
+        """Take in the module's present weights, wherever in its course it is."""
         self.updates += 1
         keep = min(self.decay, (1 + self.updates) / (10 + self.updates))
         mine, theirs = [], []

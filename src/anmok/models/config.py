@@ -15,7 +15,9 @@ class ModelConfig(Config):
 
     name: str = Field("resnet18", description="A timm name, torchvision/NAME, module:callable of your own, or lenet.")
     weights: str = Field(
-        "none", description="none (from scratch), pretrained (the hub's), or a .safetensors file, model folder or run."
+        "none",
+        description="none (from scratch), pretrained (the hub's), or a .safetensors file, model folder or run; "
+        "what `anmok zeroshot --save-model` wrote is the network too.",
     )
     adapt: str = Field(
         "full", description="What learns: full (everything), head, last:N (the head and N stages before it), lora."

@@ -11,6 +11,7 @@ from torch import nn
 
 from anmok.core.errors import DataError, UsageError
 from anmok.core.files import MANIFEST, read_json, verify_manifest
+from anmok.models.class_rows import bring_into_order
 from anmok.models.heads import in_head
 from anmok.models.pickled import PICKLED as PICKLED
 from anmok.models.pickled import refuse_pickle
@@ -108,14 +109,17 @@ def load_into(backbone: nn.Module, file: Path, heads: tuple[str, ...], classes: 
     """Load a weights file into a network; returns what has to be said aloud.
 
     heads: the layers whose parameters belong to the classes. They are kept only if the file's class names are these
-    classes in this order.  A first layer made for colours is summed for grey images (and the other way round), a
-    two-logit head of a yes/no question becomes one logit, and position embeddings of another image size are
-    interpolated.  DataError naming the differences if anything else does not fit: nothing is loaded then.
+    classes; their order may be another one.  A first layer made for colours is summed for grey images (and the other
+    way round), a two-logit head of a yes/no question becomes one logit, and position embeddings of another image size
+    are interpolated.  DataError naming the differences if anything else does not fit: nothing is loaded then.
     """
     state = {k.removeprefix("timm_model."): v for k, v in read_weights(file).items()}
     own = backbone.state_dict()
     said = []
-    if classes_beside(file) != classes:
+    stored = classes_beside(file)
+    if stored != classes and bring_into_order(state, heads, stored, classes):
+        said.append(f"the head's classes are in another order in {file.name}: its rows follow their names")
+    elif stored != classes:
         rest = {k: v for k, v in state.items() if not in_head(k, heads)}
         why = "was trained for other classes" if len(rest) < len(state) else "holds none"
         said.append(f"the head ({', '.join(heads)}) starts anew: {file.name} {why}")

@@ -2,6 +2,7 @@
 
 Class weights multiply an image's loss and are not divided out again. What the mean is over (images that are not
 ignored, labels that are known) `MeanLoss.counted` says, so that a batch taken in parts gives the gradient of the whole.
+With `apart` a loss is float[B], what each image adds to the sum that the mean is of: `MeanLoss.each`.
 Targets may be class indices int64[B] or soft rows float32[B, K]. Losses are computed in float32, of float64 logits in
 float64.
 """
@@ -20,7 +21,7 @@ from anmok.core.errors import UsageError
 from anmok.core.types import Task
 from anmok.objectives.config import LossConfig
 
-Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Loss = Callable[..., torch.Tensor]  # of logits and targets
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,15 @@ class MeanLoss:
     def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The mean, a scalar."""
         return self.function(logits, targets)
+
+    def each(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """float[B]: each image's part of the sum, which divided by `counted` is the mean.  ValueError of a whole.
+
+        targets: class indices, or rows of labels; soft rows of a softmax are counted otherwise.
+        """
+        if self.whole:
+            raise ValueError(f"no image has a loss of its own: {self.whole}")
+        return self.function(logits, targets, apart=True)
 
     def counted(self, targets: torch.Tensor) -> int | torch.Tensor:
         """How many the mean is over: images that are not ignored or, of rows, entries that are known (not NaN).
@@ -61,31 +71,38 @@ def _smooth(targets: torch.Tensor, k: int, smoothing: float) -> torch.Tensor:
 
 def cross_entropy(
     logits: torch.Tensor, targets: torch.Tensor, *, weight: torch.Tensor | None = None, label_smoothing: float = 0.0,
-    ignore_index: int = -100,
+    ignore_index: int = -100, apart: bool = False,
 ) -> torch.Tensor:  # fmt: skip
     """−Σ_k w_k y_k log softmax(z)_k, mean over the images whose target is not ignore_index.  logits float[B, K]."""
-    return _weighted_nll(_precise(logits).log_softmax(1), targets, weight, label_smoothing, ignore_index)
+    return _weighted_nll(_precise(logits).log_softmax(1), targets, weight, label_smoothing, ignore_index, apart)
 
 
 def nll(
     log_probs: torch.Tensor, targets: torch.Tensor, *, weight: torch.Tensor | None = None, label_smoothing: float = 0.0,
-    ignore_index: int = -100,
+    ignore_index: int = -100, apart: bool = False,
 ) -> torch.Tensor:  # fmt: skip
     """−Σ_k w_k y_k q_k of log-probabilities q float[B, K]: for a network that ends in log-softmax."""
-    return _weighted_nll(_precise(log_probs), targets, weight, label_smoothing, ignore_index)
+    return _weighted_nll(_precise(log_probs), targets, weight, label_smoothing, ignore_index, apart)
 
 
 def _weighted_nll(
-    log_probs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None, smoothing: float, ignore_index: int
-) -> torch.Tensor:
-    if targets.ndim == 1:
+    log_probs: torch.Tensor, targets: torch.Tensor, weight: torch.Tensor | None, smoothing: float, ignore_index: int,
+    apart: bool,
+) -> torch.Tensor:  # fmt: skip
+    if hard := targets.ndim == 1:
         keep = targets != ignore_index
-        log_probs, targets = log_probs[keep], targets[keep]
-    if not len(targets):
+        if apart:
+            targets = targets.where(keep, 0)
+        else:
+            log_probs, targets = log_probs[keep], targets[keep]
+    if not len(targets) and not apart:
         return log_probs.sum() * 0
     soft = _smooth(targets, log_probs.shape[1], smoothing)
     weighted = soft if weight is None else soft * weight.to(soft.device)
-    return -(weighted * log_probs).sum(1).mean()
+    each = -(weighted * log_probs).sum(1)
+    if not apart:
+        return each.mean()
+    return torch.where(keep, each, 0.0) if hard else each
 
 
 def _binary_targets(logits: torch.Tensor, targets: torch.Tensor, smoothing: float) -> torch.Tensor:
@@ -100,7 +117,7 @@ def _binary_targets(logits: torch.Tensor, targets: torch.Tensor, smoothing: floa
 
 def bce_with_logits(
     logits: torch.Tensor, targets: torch.Tensor, *, pos_weight: torch.Tensor | None = None,
-    label_smoothing: float = 0.0, weight: torch.Tensor | None = None,
+    label_smoothing: float = 0.0, weight: torch.Tensor | None = None, apart: bool = False,
 ) -> torch.Tensor:  # fmt: skip
     """−[p y log σ(z) + (1 − y) log(1 − σ(z))], mean over outputs and images; a NaN target (unknown) does not count."""
     soft = _binary_targets(logits, targets, label_smoothing)
@@ -111,22 +128,23 @@ def bce_with_logits(
         pos_weight=None if pos_weight is None else pos_weight.to(logits.device),
         reduction="none",
     )
-    return _mean_known(each if weight is None else each * _per_output(weight, soft), known)
+    return _mean_known(each if weight is None else each * _per_output(weight, soft), known, apart)
 
 
 def bce(
-    logits: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0, weight: torch.Tensor | None = None
-) -> torch.Tensor:
+    logits: torch.Tensor, targets: torch.Tensor, *, label_smoothing: float = 0.0, weight: torch.Tensor | None = None,
+    apart: bool = False,
+) -> torch.Tensor:  # fmt: skip
     """−[y log p + (1 − y) log(1 − p)] with p = σ(z), logarithms clamped at −100 as torch's do."""
     soft = _binary_targets(logits, targets, label_smoothing)
     probs = _precise(logits).sigmoid()
     each = F.binary_cross_entropy(probs, soft.nan_to_num().to(probs.dtype), reduction="none")
-    return _mean_known(each if weight is None else each * _per_output(weight, soft), ~soft.isnan())
+    return _mean_known(each if weight is None else each * _per_output(weight, soft), ~soft.isnan(), apart)
 
 
 def focal(
     logits: torch.Tensor, targets: torch.Tensor, *, gamma: float = 2.0, weight: torch.Tensor | None = None,
-    label_smoothing: float = 0.0, independent: bool = False,
+    label_smoothing: float = 0.0, independent: bool = False, apart: bool = False,
 ) -> torch.Tensor:  # fmt: skip
     """−(1 − p_t)^γ log p_t (Lin et al. 2017, arXiv:1708.02002, eq. 5), mean over images.
 
@@ -138,16 +156,17 @@ def focal(
         log_p, log_q = F.logsigmoid(_precise(logits)), F.logsigmoid(-_precise(logits))
         y = soft.nan_to_num()
         each = -(y * log_q.exp() ** gamma * log_p + (1 - y) * log_p.exp() ** gamma * log_q)
-        return _mean_known(each if weight is None else each * _per_output(weight, soft), known)
+        return _mean_known(each if weight is None else each * _per_output(weight, soft), known, apart)
     log_probs = _precise(logits).log_softmax(1)
     soft = _smooth(targets, logits.shape[1], label_smoothing)
     weighted = soft if weight is None else soft * weight.to(soft.device)
-    return -(weighted * (1 - log_probs.exp()) ** gamma * log_probs).sum(1).mean()
+    each = -(weighted * (1 - log_probs.exp()) ** gamma * log_probs).sum(1)
+    return each if apart else each.mean()
 
 
 def asymmetric(
     logits: torch.Tensor, targets: torch.Tensor, *, gamma_positive: float = 0.0, gamma_negative: float = 4.0,
-    margin: float = 0.05, weight: torch.Tensor | None = None,
+    margin: float = 0.05, weight: torch.Tensor | None = None, apart: bool = False,
 ) -> torch.Tensor:  # fmt: skip
     """−[y (1 − p)^γ₊ log p + (1 − y) q^γ₋ log(1 − q)], p = σ(z), q = max(p − m, 0), mean over outputs and images.
 
@@ -162,7 +181,7 @@ def asymmetric(
     # without a margin log(1 - p) from the logit itself, which does not round to log 0
     absent = F.logsigmoid(-_precise(logits)) if margin == 0 else torch.log1p(-shifted)
     each = -(y * there + (1 - y) * shifted**gamma_negative * absent)
-    return _mean_known(each if weight is None else each * _per_output(weight, soft), known)
+    return _mean_known(each if weight is None else each * _per_output(weight, soft), known, apart)
 
 
 def soft_f1(logits: torch.Tensor, targets: torch.Tensor, *, independent: bool = False) -> torch.Tensor:
@@ -190,8 +209,9 @@ def _per_output(weight: torch.Tensor, soft: torch.Tensor) -> torch.Tensor:
     return weight.expand_as(soft)
 
 
-def _mean_known(each: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
-    return torch.where(known, each, 0.0).sum() / known.sum().clamp_min(1)
+def _mean_known(each: torch.Tensor, known: torch.Tensor, apart: bool) -> torch.Tensor:
+    each = torch.where(known, each, 0.0)
+    return each.sum(1) if apart else each.sum() / known.sum().clamp_min(1)
 
 
 def build_loss(config: LossConfig, task: Task, counts: list[int], outputs: int) -> MeanLoss:

@@ -47,7 +47,7 @@ def halving(trials: Sequence[Mapping[str, Any]], order: Sequence[str]) -> Any:
             "candidate:N",
             title=None,
             scale=alt.Scale(domain=names),
-            axis=alt.Axis(labels=rung == rungs[0], labelLimit=200, labelOverlap=False, grid=True, bandPosition=0.5),
+            axis=alt.Axis(labels=rung == rungs[0], labelLimit=300, labelOverlap=False, grid=True, bandPosition=0.5),
         )
         x = alt.X("score:Q", title=title, scale=scale, axis=alt.Axis(tickCount=4, format="~r"))
         layers = []

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 
 class CellImage(NamedTuple):
-    """An image of a cell; prob in [0, 1] is that of the cell's prediction, thumbnail WebP bytes (b'': no picture)."""
+    """An image of a cell; prob in [0, 1] is that of the cell's prediction (None: not known), thumbnail WebP bytes
+    (b'': no picture)."""
 
     id: str
-    prob: float
+    prob: float | None
     thumbnail: bytes = b""
 
 
@@ -56,7 +57,8 @@ class Slider(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """sliders: by class, the one to begin with first where a decision names one.  curves: {label: {recall, precision,
+    """sliders: by class, the one to begin with first where a decision names one; of the images that are answered, asked
+    is how many are left to a person.  curves: {label: {recall, precision,
     false_alarms}}.  reliability: {'width', 'mass'}: bins.  risk: {points, aurc, excess, asks} (see
     `evaluate.figure_data`).  ace: the calibration error by
     bins of equal mass.  cells: of the matrix.  begin: the label that the slider begins with.  prior: whether
@@ -65,6 +67,7 @@ class Judged:
 
     sliders: Sequence[Slider] = ()
     begin: str = ""
+    asked: int = 0
     prior: bool = False
     ace: float | None = None
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)

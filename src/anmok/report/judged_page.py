@@ -21,7 +21,8 @@ SCALE = 100_000  # a share travels as a whole number of these; -1 is undefined
 SPOKEN = (
     "threshold_sentence", "threshold_no_alarm", "threshold_no_image", "threshold_cheapest", "threshold_saved",
     "threshold_saved_decided", "threshold_go", "threshold_half", "threshold_decided", "is_label", "cell_right",
-    "cell_wrong", "cell_tp", "cell_fn", "cell_fp", "cell_shown", "cell_all", "cell_none", "cell_image", "cell_label",
+    "cell_wrong", "cell_tp", "cell_fn", "cell_fp", "cell_shown", "cell_all", "cell_none", "cell_sure", "cell_image",
+    "cell_image_only", "cell_label",
     "no_picture", "na",
 )  # fmt: skip
 
@@ -52,9 +53,13 @@ def _packed(share: Share) -> list[list[int]]:
 def cell_data(cells: Sequence[Cell]) -> list[list[Any]]:
     """[true, predicted, images counted, [[id, probability, picture]]] of each cell."""
     return [
-        [c.truth, c.predicted, c.total, [[i.id, round(i.prob, 3), picture_address(i.thumbnail)] for i in c.images]]
+        [c.truth, c.predicted, c.total, [[i.id, _rounded(i.prob), picture_address(i.thumbnail)] for i in c.images]]
         for c in cells
     ]
+
+
+def _rounded(prob: float | None) -> float | None:
+    return None if prob is None else round(prob, 3)
 
 
 def judged_figures(judged: Judged, evaluation: Mapping[str, Any], language: Language) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def render(content: ReportContent) -> str:
     said, judged = language.words, content.judged or Judged()
     filters = {
         "percent": said.percent, "number": said.number, "interval": said.interval, "reason": said.reason,
+        "note": said.note,
     }  # fmt: skip
     evaluation = content.evaluation.data
     drawn = figures_of(content)

@@ -43,11 +43,11 @@ def _not_decided(evaluation: Mapping[str, Any], language: Language) -> list[str]
     else:
         shown = _worst(labels, MOST)
     rule = say("rule_argmax" if task == "multiclass" else "rule_half")
-    lines = [say("plain_not_decided", rule=rule)]
+    lines = [say("plain_answers") if evaluation.get("answers_only") else say("plain_not_decided", rule=rule)]
     lines += [_of_label(label, row, language, decision, evaluation) for label, row in shown]
     if task != "binary" and len(shown) < len(labels):
         lines.append(say("plain_rest", shown=len(shown), k=len(labels)))
-    return [*lines, say("plain_decide")]
+    return lines if evaluation.get("answers_only") else [*lines, say("plain_decide")]
 
 
 def of_100(share: float) -> str:

@@ -33,7 +33,7 @@ def print_evaluation(evaluation: Evaluation, console: Console | None = None, lan
     for line in plain_lines(data, language):
         console.print(Text(plain(line)))
     for sentence in (data.get("hierarchy") or {}).get("text", ()):
-        console.print(Text(plain(sentence)))
+        console.print(Text(plain(said.note(sentence))))
     console.print(_scores(data, language))
     if len(data["per_class"]) <= WIDEST_MATRIX:
         if data["task"] != "multilabel":

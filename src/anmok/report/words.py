@@ -78,6 +78,11 @@ def reason(text: str) -> str:
     return text
 
 
+def note(text: str) -> str:
+    """What was done to the data or said of it, as the table notes it."""
+    return text
+
+
 def baseline_name(name: str) -> str:
     """A baseline's name as shown."""
     return {"majority": "most frequent label", "nearest-neighbour": "most similar image"}.get(name, name)

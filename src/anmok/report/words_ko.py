@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from anmok.report import words
+from anmok.report import notes_ko, words
 
 NAMES = {
     "accuracy": ("정확도", "레이블을 맞힌 이미지의 비율"),
@@ -48,6 +48,7 @@ _REASONS = {
     "no image has a label": "레이블이 있는 이미지 없음",
     "no image has a label and none is predicted": "레이블도 예측도 없음",
     "no image": "이미지 없음",
+    "the file has predictions without probabilities": "파일에 확률이 없음",
 }
 _PATTERNS = (
     (r"mean over (\d+) of (\d+) classes; undefined for classes without images here",
@@ -63,6 +64,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 interval = words.interval
+note = notes_ko.note
 
 
 def percent(value: float) -> str:

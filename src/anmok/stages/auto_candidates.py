@@ -86,19 +86,33 @@ def build_candidates(config: AutoTree, task: str, median: float | None) -> list[
 
 def _usual(config: AutoTree, side: int) -> list[tuple[str, str, str]]:
     """(network, weights, adapt) of those that are taken where none are named."""
-    from anmok.models.catalog import is_cached, weights_of
-
     known: list[str] = []
-    if config.model.weights != "none" or not is_set(config, "model.weights"):
-        known = [n for n in PRETRAINED if (repo := weights_of(n)[0]) and is_cached(repo)]
-    if config.model.weights == "pretrained" and not known:
-        known = [PRETRAINED[0]]  # which is then fetched, or refused with what to do
+    if config.model.weights == "pretrained":
+        known = usual_networks("pretrained", side)
+    elif config.model.weights != "none" or not is_set(config, "model.weights"):
+        known = _cached()
     found = [(name, "pretrained", adapt) for name in known[: MOST // 2] for adapt in ("head", "full")]
     if config.model.weights == "pretrained":
         return found
-    sizes = min(SCRATCH, key=lambda size: abs(size - side))
-    scratch = [(name, "none", "full") for name in SCRATCH[sizes]]
+    scratch = [(name, "none", "full") for name in usual_networks("none", side)]
     return found + scratch[: max(2, MOST - len(found))] if found else scratch
+
+
+def usual_networks(weights: str, side: int) -> list[str]:
+    """Networks for images of this side, pixels: to learn from scratch, or ('pretrained') whose weights are here.
+
+    Where none are here, the first of PRETRAINED, whose weights are then fetched, or refused with what to do.
+    """
+    if weights == "pretrained":
+        return _cached() or [PRETRAINED[0]]
+    return list(SCRATCH[min(SCRATCH, key=lambda size: abs(size - side))])
+
+
+def _cached() -> list[str]:
+    """Those of PRETRAINED whose weights are on this machine."""
+    from anmok.models.catalog import is_cached, weights_of
+
+    return [n for n in PRETRAINED if (repo := weights_of(n)[0]) and is_cached(repo)]
 
 
 def _starts(config: AutoTree) -> list[tuple[str, str]]:

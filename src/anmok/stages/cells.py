@@ -25,8 +25,11 @@ class Found(NamedTuple):
     prob: np.ndarray
 
 
-def cells_of(rows: Rows, pictures: Pictures) -> list[Cell]:
-    """Cells that hold images: (true, predicted) of one label per image, else (label, 'tp', 'fn' or 'fp')."""
+def cells_of(rows: Rows, pictures: Pictures, sure: bool = True) -> list[Cell]:
+    """Cells that hold images: (true, predicted) of one label per image, else (label, 'tp', 'fn' or 'fp').
+
+    sure: whether the probabilities mean something; they are left out otherwise.
+    """
     found = sorted(_multilabel(rows) if rows.targets.ndim == 2 else _single(rows), key=lambda f: -len(f.rows))
     found = found[:MOST_CELLS]
     room = shares([len(f.rows) for f in found])
@@ -34,7 +37,8 @@ def cells_of(rows: Rows, pictures: Pictures) -> list[Cell]:
     drawn = pictures.small(rows.ids[i] for some in shown for i in some)
     return [
         Cell(f.truth, f.predicted, len(f.rows), tuple(
-            CellImage(rows.ids[i], float(p), drawn[rows.ids[i]]) for i, p in zip(some, f.prob, strict=False)
+            CellImage(rows.ids[i], float(p) if sure else None, drawn[rows.ids[i]])
+            for i, p in zip(some, f.prob, strict=False)
         ))
         for f, some in zip(found, shown, strict=True)
     ]  # fmt: skip

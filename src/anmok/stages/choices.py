@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from anmok.stages.config import LearnConfig
+from anmok.stages.config import LearnConfig, TrainConfig
 
 
 def check_choices(config: LearnConfig, module: Any = None) -> None:
@@ -17,6 +17,7 @@ def check_choices(config: LearnConfig, module: Any = None) -> None:
     from anmok.models.families import check_size
     from anmok.models.networks import find_object, kind_of, own_size
     from anmok.models.weights import find_weights
+    from anmok.stages.faster import check_faster
 
     if config.runtime.device != "auto":
         pick_device(config.runtime.device)
@@ -25,5 +26,8 @@ def check_choices(config: LearnConfig, module: Any = None) -> None:
         check_size(name, config.preprocess.image_size or own_size(name))
         if kind_of(name) == "callable":
             find_object(name)
+    if isinstance(config, TrainConfig):
+        own = 224 if module is not None else own_size(name)
+        check_faster(config, config.preprocess.image_size or own, named=module is None)
     if weights not in ("none", "pretrained"):
         find_weights(weights)

@@ -10,7 +10,7 @@ from anmok.audit.config import AuditConfig
 from anmok.augment.config import AugmentConfig, PreprocessConfig
 from anmok.core.config import Config
 from anmok.data.config import DataConfig, LabelsConfig, SplitConfig
-from anmok.engine.config import OptimConfig, RuntimeConfig, ScheduleConfig, TrainingConfig
+from anmok.engine.config import OptimConfig, RuntimeConfig, ScheduleConfig, SupervisedTraining, TrainingConfig
 from anmok.models.config import ModelConfig
 from anmok.objectives.config import LossConfig
 from anmok.objectives.pairs_config import TrainObjective
@@ -57,6 +57,7 @@ class LearnConfig(SourceConfig):
 class TrainConfig(LearnConfig):
     """Everything `anmok train` can be told; `config.toml` of a run holds it complete."""
 
+    training: SupervisedTraining = SupervisedTraining()
     loss: LossConfig = LossConfig()
     objective: TrainObjective = TrainObjective()
     semi: SemiConfig = SemiConfig()

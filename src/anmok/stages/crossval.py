@@ -29,6 +29,7 @@ from anmok.stages.judge import scores, write_evaluation
 from anmok.stages.prepare import prepare
 from anmok.stages.run import Run
 from anmok.stages.run_folder import begun_in, is_module, new_folder
+from anmok.stages.tower import tower_of, with_tower
 from anmok.stages.train import start, train
 
 CONFIG = "crossval.toml"
@@ -79,7 +80,8 @@ def crossval(
         resolved = resolve(TrainConfig, *layers, settings, {"split.folds": FOLDS}, file=config)
     if resolved.split.folds < 2:
         raise UsageError(f"folds are 2 or more, found {resolved.split.folds}.", where="--folds", code="setting")
-    check_choices(resolved)
+    resolved = with_tower(resolved)
+    check_choices(resolved, tower_of(resolved))
     folder = new_folder(out, "crossval", "cross-validation")
     with begun_in(folder), locked(folder):
         prepare(open_table(source, resolved.data, resolved.labels), resolved).save(folder / "table.parquet")

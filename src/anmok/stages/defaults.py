@@ -34,3 +34,18 @@ def with_defaults(config: C) -> C:
         return config
     say(f"learning rate {HEAD_LR:g}, as only the head learns")
     return config.model_copy(update={"optim": config.optim.model_copy(update={"lr": HEAD_LR})})
+
+
+def base_rate(config: LearnConfig) -> float:
+    """The learning rate that a training of these settings has: the one that is set, or the optimizer's usual one."""
+    from anmok.engine.optim import LR
+
+    return config.optim.lr or LR[config.optim.name]
+
+
+def at_rate(config: C, rate: float) -> C:
+    """The settings at another learning rate; muon's second rate keeps its share of it."""
+    values: dict[str, float] = {"lr": rate}
+    if config.optim.name == "muon":
+        values["aux_lr"] = float(f"{config.optim.aux_lr * rate / base_rate(config):.3g}")
+    return config.model_copy(update={"optim": config.optim.model_copy(update=values)})

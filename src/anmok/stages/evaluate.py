@@ -18,6 +18,7 @@ from anmok.report.language import language_of
 from anmok.stages.ensemble_model import predict_rows
 from anmok.stages.ensemble_run import find_run, report_of_any
 from anmok.stages.evaluate_file import FILES, Labels, read_frame, read_predictions, without_probs
+from anmok.stages.evaluate_page import can_write, file_page, file_table, page_beside
 from anmok.stages.judge import groups_of, judge, write_evaluation
 from anmok.stages.run import Run
 from anmok.stages.slices import Division, divisions, file_divisions, sliced
@@ -31,7 +32,10 @@ def evaluate(
 ) -> Evaluation:  # fmt: skip
     """The Evaluation of a run (its test split, unless another is named), or of Predictions or a file of them.
 
-    A file is one that `anmok predict` wrote, or anybody's: see `evaluate_file.read_predictions`. Of a run or ensemble:
+    A file is one that `anmok predict` wrote, or anybody's: see `evaluate_file.read_predictions`; its page is written
+    beside it (NAME-report.html), or to `out`: with pictures where a column `image` or `path` names images below its
+    folder, and of what a column `group` names intervals know that it is not independent. Predictions themselves have a
+    page where `out` names one. Of a run or ensemble:
     writes predictions/<split>.parquet, evaluation-<split>.json, evaluation.json and a report (report.html for
     val, report-<split>.html else; or `out`, which must not exist yet). Every look at the test split is an event of the
     run, and counted.  UsageError where there is no run; DataError for other classes than the model's (class-map), or
@@ -53,35 +57,57 @@ def evaluate(
         from anmok.stages.tta_evaluate import evaluate_views
 
         return evaluate_views(what, tta, split=split, out=out, **views)
+    report = None if out is None else must_not_exist(out)
     if isinstance(what, Predictions):
         if slices is not None:
             raise UsageError(
                 "these predictions name no columns.", where="slices", code="setting",
                 remedy="Give the run, or a file with the columns; or call anmok.evaluate.slices.evaluate_slices.",
             )  # fmt: skip
-        return _of_predictions(what, split)
+        return _of_predictions(what, split, report, language)
     if not isinstance(what, Run) and Path(what).suffix.lower() in FILES:
-        found = read_predictions(Path(what))
-        return _of_predictions(found, split, [] if slices is None else file_divisions(read_frame(Path(what)), slices))
+        return _of_file(Path(what), split, report, slices, language)
     run = find_run(what)
-    report = None if out is None else must_not_exist(out)
     with locked(run.path):
         return _of_run(run, split, report, slices, language)
 
 
-def _of_predictions(predictions: Predictions, split: str, divided: Sequence[Division] = ()) -> Evaluation:
+def _of_predictions(p: Predictions, split: str, out: Path | None, language: str | None) -> Evaluation:
+    evaluation = _scored(p, split)
+    if out is not None:
+        file_page(out, out.stem, file_table(p), p, evaluation, language)
+    return evaluation
+
+
+def _of_file(
+    path: Path, split: str, out: Path | None, slices: Sequence[str] | str | None, language: str | None
+) -> Evaluation:
+    p = read_predictions(path)
+    frame = read_frame(path)
+    divided = [] if slices is None else file_divisions(frame, slices)
+    table = file_table(p, frame, path)
+    evaluation = _scored(p, split, divided, groups_of(table))
+    place = out or page_beside(path)
+    if out is not None or can_write(place):
+        file_page(place, path.name, table, p, evaluation, language)
+    return evaluation
+
+
+def _scored(
+    p: Predictions, split: str, divided: Sequence[Division] = (), groups: dict[str, str] | None = None
+) -> Evaluation:
     from anmok.evaluate.metrics import evaluate as score
 
-    marked = {name for name in predictions.split or () if name}
+    marked = {name for name in p.split or () if name}
     if not marked:
         split = ""  # of no split
     elif split not in marked and len(marked) == 1:
         (split,) = marked
         say(f"the predictions are those of the {split} split")
-    found = score(predictions, split)
+    found = score(p, split, groups=groups)
     if divided:
-        found = Evaluation({**found.data, "slices": sliced(divided, predictions, split)})
-    return without_probs(found) if isinstance(predictions, Labels) else found
+        found = Evaluation({**found.data, "slices": sliced(divided, p, split, groups)})
+    return without_probs(found) if isinstance(p, Labels) else found
 
 
 def _of_run(

@@ -88,7 +88,7 @@ def from_frame(frame: Any, where: str) -> Predictions:
 
 
 def without_probs(evaluation: Evaluation) -> Evaluation:
-    """An evaluation of Labels: what only probabilities could tell is n/a."""
+    """An evaluation of Labels: what only probabilities could tell is n/a, and `answers_only` is so."""
     undefined = {"value": None, "reason": NO_PROBS}
     data = dict(evaluation.data)
     data["metrics"] = {n: dict(undefined) if n in OF_PROBS else m for n, m in data["metrics"].items()}
@@ -96,7 +96,12 @@ def without_probs(evaluation: Evaluation) -> Evaluation:
         label: {n: dict(undefined) if n in OF_PROBS else m for n, m in row.items()}
         for label, row in data["per_class"].items()
     }
-    return Evaluation(data)
+    return Evaluation({**data, "answers_only": True})
+
+
+def answers_only(evaluation: Evaluation) -> bool:
+    """Whether nothing but answers was known: no threshold, curve or order of confidence follows from them."""
+    return bool(evaluation.data.get("answers_only"))
 
 
 def _labels(cell: Any) -> list[str] | None:

@@ -32,6 +32,12 @@ class Squares(NamedTuple):
 
 def side_for(table: Table) -> int:
     """32 where half of the images have a short side of at most 48 pixels, else 64; by the headers of a sample."""
+    median = median_side(table)
+    return SMALL if median is not None and median <= SMALL * 1.5 else LARGE
+
+
+def median_side(table: Table) -> float | None:
+    """The median of the images' short sides, pixels, by the headers of a sample; None where none can be read."""
     images = table.rows["image"].to_list()
     step = max(1, len(images) // SAMPLE)
     sides = []
@@ -41,7 +47,7 @@ def side_for(table: Table) -> int:
         except ImageError:
             continue
         sides.append(min(info.width, info.height))
-    return SMALL if sides and statistics.median(sides) <= SMALL * 1.5 else LARGE
+    return statistics.median(sides) if sides else None
 
 
 def read_squares(table: Table, side: int, *, threads: int | None = None, allow_truncated: bool = False) -> Squares:

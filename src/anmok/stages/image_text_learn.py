@@ -18,13 +18,13 @@ from anmok.data.table import Table
 from anmok.engine.optim import build_optimizer
 from anmok.engine.plan import Plan
 from anmok.engine.runtime import build_runtime
-from anmok.models.average import EMA
 from anmok.models.build import Built
 from anmok.models.encoder import Encoder
 from anmok.models.text_tokens import Tokenizer, learn_tokenizer
 from anmok.models.text_tower import TextTower
 from anmok.models.two_towers import TwoTowers
 from anmok.objectives.image_text import Captions, ImageText
+from anmok.stages.averages import build_average
 from anmok.stages.image_text_finish import finish
 from anmok.stages.image_text_recall import RecallMonitor, watched_rows
 from anmok.stages.image_text_settings import EPOCHS, ImageTextConfig
@@ -82,7 +82,7 @@ def set_up(folder: Path, config: ImageTextConfig, module: Any, augment: Any = No
         write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": batches.side})
     runtime = runtime.form(plan.dtype, plan.channels_last, plan.compiled)
     runtime.place(learner)
-    average = EMA(learner, config.optim.ema) if config.optim.ema else None
+    average = build_average(learner, config.optim, epochs * len(batches))
     optimizer = build_optimizer(learner, config.optim, plan.dtype)
     watched = None if judged_by is None else Loader(
         watched_rows(val, config.seed), preprocess=preprocess, batch_size=config.batch_size,

@@ -18,9 +18,12 @@ from anmok.core.errors import DataError
 from anmok.core.events import Events
 from anmok.core.progress import say
 from anmok.data.batches import Loader
+from anmok.data.skip import Skipping
 from anmok.data.table import Table
 from anmok.engine import checkpoint
 from anmok.engine.duration import Duration
+from anmok.engine.growth import Growth
+from anmok.engine.lookahead import Lookahead
 from anmok.engine.loop import Course, Hooks, State, fit
 from anmok.engine.pace import Budget
 from anmok.engine.plan import Plan
@@ -29,6 +32,7 @@ from anmok.engine.runtime import Runtime
 from anmok.engine.shard import take_state, whole, whole_state
 from anmok.models.average import EMA
 from anmok.stages.config import LearnConfig
+from anmok.stages.faster import begin_epoch
 from anmok.stages.features import FeatureBatches
 from anmok.stages.ranks import agreed, due_on_all, own_randomness, stop_on_all, tell_ranks
 from anmok.stages.rejects import Rejects
@@ -51,7 +55,8 @@ class Job:
     learner: a module that turns a batch into an Outcome. facts: what the event of the start says besides; begin: what
     settles what learns in an epoch, where that changes. best: where an epoch takes no time, the best weights wait here
     for the next checkpoint. steps: of the course, where it does not end with an epoch; budget: the time it keeps to.
-    plain: where weights lie in parts over ranks, the learner that takes them whole at the end, on the CPU.
+    plain: where weights lie in parts over ranks, the learner that takes them whole at the end, on the CPU. growth: how
+    images grow; skipping: which of them epochs leave out.
     """
 
     folder: Path
@@ -65,7 +70,7 @@ class Job:
     plan: Plan
     epochs: int
     optimizer: torch.optim.Optimizer
-    average: EMA | None
+    average: EMA | Lookahead | None
     rejects: Rejects
     facts: dict[str, Any] = field(default_factory=dict)
     begin: Callable[[int], None] | None = None
@@ -73,10 +78,12 @@ class Job:
     steps: int | None = None
     budget: Budget | None = None
     plain: nn.Module | None = None
+    growth: Growth | None = None
+    skipping: Skipping | None = None
 
     @property
     def judged(self) -> Any:
-        """The learner that is validated and kept: the moving average where there is one."""
+        """The learner that is validated and kept: the moving average or the slow weights where there are such."""
         return self.average.module if self.average else self.learner
 
 
@@ -107,14 +114,15 @@ def run_job(
         tell_ranks(job)
     course = Course(
         job.epochs, config.schedule, max(config.optim.accumulate, job.plan.parts), config.optim.clip,
-        config.training.early_stop, job.steps, job.budget,
+        config.training.early_stop, job.steps, job.budget, job.growth, job.skipping is not None,
     )  # fmt: skip
-    due = cadence(config.training.checkpoint_every, len(job.train), job.epochs)
+    per_epoch = len(job.train)
+    due = cadence(config.training.checkpoint_every, per_epoch, job.epochs)
     if isinstance(job.train, FeatureBatches):
         due = seldom(due, OFTEN)
     hooks = Hooks(
         validate=agreed(job, validate), keep_best=lambda s: keep_best(job, s), save=lambda s: save(job, s, events),
-        due=due_on_all(job, due), stop=stop_on_all(job, stop), begin=job.begin or (lambda epoch: None),
+        due=due_on_all(job, due), stop=stop_on_all(job, stop), begin=lambda s: begin_epoch(job, s, per_epoch),
     )  # fmt: skip
     fit(job.runtime.wrap(job.learner), job.optimizer, job.train, job.runtime, course, state, hooks, events, job.average)
     load_best(job, state)
@@ -136,7 +144,7 @@ def cadence(every: str, per_epoch: int, epochs: int) -> Callable[[State], bool]:
         return by_time
     steps = max(1, duration.steps(per_epoch, per_epoch * epochs))
     if steps % per_epoch == 0:  # whole epochs: after their validation, so that it is not done twice
-        return lambda state: state.batch == 0 and state.step % steps == 0
+        return lambda state: state.batch == 0 and state.epoch % (steps // per_epoch) == 0
     return lambda state: state.step % steps == 0
 
 
@@ -204,6 +212,8 @@ def save(job: Job, state: State, events: Events) -> None:
     if job.average:
         tensors |= checkpoint.prefixed("average", job.average.weights)
         values["average"] = job.average.updates
+    if job.skipping:
+        tensors |= checkpoint.prefixed("skip", {k: torch.from_numpy(v) for k, v in job.skipping.state().items()})
     if job.runtime.scaler:
         values["scaler"] = job.runtime.scaler.state_dict()
     values["table"], values["classes"] = job.table.fingerprint, job.table.class_hash
@@ -233,6 +243,8 @@ def restore(job: Job) -> tuple[State, int]:
     checkpoint.unpack_optimizer(job.optimizer, checkpoint.under("optimizer", tensors), values["optimizer"])
     if job.average:
         job.average.restore(checkpoint.under("average", tensors), values["average"])
+    if job.skipping:
+        job.skipping.restore({k: v.numpy() for k, v in checkpoint.under("skip", tensors).items()})
     if job.runtime.scaler:
         job.runtime.scaler.load_state_dict(values["scaler"])
     own = checkpoint.under(f"rng-{job.runtime.rank}" if job.runtime.rank else "rng", tensors)

@@ -18,6 +18,7 @@ from anmok.evaluate.rows import Rows, of_split, usable_rows
 from anmok.evaluate.thresholds import label_scores
 from anmok.report.judged_content import Judged, Share, Slider
 from anmok.stages.cells import cells_of
+from anmok.stages.evaluate_file import answers_only
 from anmok.stages.judge import groups_of
 from anmok.stages.pictures import Pictures
 
@@ -25,18 +26,23 @@ from anmok.stages.pictures import Pictures
 def judged(table: Table, p: Predictions, evaluation: Evaluation, pictures: Pictures) -> Judged:
     """Everything that the page lets move or be pressed, on the rows that were scored; see `Judged`.
 
-    Sliders go by the probabilities that the decision goes by, everything else by the model's own.
+    Sliders go by the probabilities that the decision goes by, everything else by the model's own; they leave out the
+    images that the decision leaves to a person, as its outcome does.  Of answers alone there are only cells.
     """
     rows = usable_rows(of_split(p, evaluation["split"] or None))
+    if answers_only(evaluation):
+        return Judged(cells=cells_of(rows, pictures, sure=False))
     said = evaluation["decision"]
     decision = decision_of(said, rows)
     labels = _labels(rows, evaluation, decision)
-    sliders = _sliders(rows, labels, decision, said.get("label_costs") or {}, groups_of(table))
+    asks = decision.asks(rows.probs)
+    sliders = _sliders(rows.take(~asks), labels, decision, said.get("label_costs") or {}, groups_of(table))
     told = (rows.probs, rows.targets) if rows.known is None else _pairs(rows)
     curves = {c: ranking_curves(*label_scores(rows, c)) for c in labels}
     return Judged(
         sliders=sliders,
         begin=next((c for c in decision.thresholds or () if c in labels and said.get("outcome")), labels[0]),
+        asked=int(asks.sum()),
         prior=decision.prior is not None,
         curves={c: points for c, points in curves.items() if points is not None},
         reliability=reliabilities(*told),
@@ -88,7 +94,10 @@ def _sliders(
         own = codes
         if codes is not None and rows.known is not None:
             own = np.unique(codes[rows.known[:, rows.classes.index(label)]], return_inverse=True)[1]
-        found = alarms(*label_scores(by, label), marks, most=most, groups=own)
+        scores, positive = label_scores(by, label)
+        if not len(scores):  # every image that is known of it is left to a person
+            continue
+        found = alarms(scores, positive, marks, most=most, groups=own)
         out.append(_slider(label, found, _costs(label, rows, decision, costs)))
     return out
 

@@ -20,13 +20,14 @@ from anmok.engine.predict import predict
 from anmok.engine.ranks import from_first
 from anmok.engine.runtime import Runtime, build_runtime
 from anmok.models.adapt import Part, parts_text
-from anmok.models.average import EMA
 from anmok.models.build import Built
 from anmok.models.heads import head_names
 from anmok.models.standardized import standardize_head
 from anmok.objectives.losses import build_loss
 from anmok.objectives.supervised import Supervised
+from anmok.stages.averages import build_average
 from anmok.stages.config import TrainConfig
+from anmok.stages.faster import attach, build_growth, build_skipping, without_compiling
 from anmok.stages.finish import finish
 from anmok.stages.job import Job, run_job
 from anmok.stages.keeping import plan_keeping
@@ -55,6 +56,9 @@ def tell(job: Job) -> None:
         say(parts_text([Part(**part) for part in job.facts["parts"]]))
     if job.config.model.weights == "none":
         say("from scratch; --weights pretrained starts from what others have learned, if there is a network")
+    if job.growth is not None:
+        first, until = job.growth.side(0, 1, 100), job.growth.until
+        say(f"images grow from {first} to {job.growth.size} px over {until}; evaluation is at {job.growth.size} px")
 
 
 def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) -> Job:
@@ -68,6 +72,7 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     table = Table.load(folder / "table.parquet")
     runtime = build_runtime(config.runtime)
     config, stored = check_shard(config, runtime.world), stored_plan(folder, runtime)
+    config = without_compiling(config)
     refuse_unfreezing(config, runtime.world)
     torch.manual_seed(config.seed)
     built, preprocess = build_for(config, table, module)
@@ -80,6 +85,8 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
         standardize(built, sample, runtime)
     policy = as_policy(config.augment, preprocess.fit == "squash", preprocess.depth, folder, augment)
     keeping = plan_keeping(config, built, train, val, policy, runtime)
+    growth = build_growth(config, built.classifier, preprocess, keeping, runtime)
+    skipping = build_skipping(config, train, policy, keeping, runtime.world)
     loaders = build_loaders(config, train, val, preprocess, policy, runtime, rejects, stored, keeping)
     whiten_stem(built.classifier.backbone, built.classifier.normalize, train, config, preprocess, rejects)
     counts = list(class_counts(train).values())
@@ -99,18 +106,20 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
     else:
         gone = time.monotonic() - began
         sizes, each = (len(train), len(batches[0]), len(val)), None if image_s is None else image_s / world
-        length = from_first(lambda: settle_length(config, each, *sizes, gone), world)
+        length = from_first(lambda: settle_length(config, each, *sizes, gone, growth), world)
         chosen = {"plan": plan.to_dict(), "side": loaders[0].side, "ranks": world, **length.to_dict()}
         if runtime.rank == 0:
             write_json(folder / "plan.json", chosen)
     plain = in_parts(learner, built.classifier.backbone, runtime) if config.runtime.shard else None
     learning = what_learns(config, built, len(batches[0]), length.epochs)
     facts = {**learning.facts, **({"views": keeping.views} if keeping.views else {})}
-    average = EMA(learner, config.optim.ema) if config.optim.ema else None
+    average = build_average(learner, config.optim, length.steps or length.epochs * len(batches[0]))
     optimizer = build_optimizer(learner, config.optim, plan.dtype, learning.rates)
+    attach(learner, skipping)
     return Job(
         folder, config, table, preprocess, *batches, learner, runtime, plan, length.epochs, optimizer, average, rejects,
         facts, learning.begin, steps=length.steps, budget=length.budget, plain=plain,
+        growth=growth, skipping=skipping,
     )  # fmt: skip
 
 

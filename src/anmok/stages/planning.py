@@ -14,6 +14,7 @@ from anmok.core.files import read_json
 from anmok.core.machine import fingerprint
 from anmok.core.progress import say, warn
 from anmok.data.batches import Loader
+from anmok.engine.growth import Growth
 from anmok.engine.pace import CLOSE, Budget, fill, near_whole, reserve
 from anmok.engine.plan import Plan, choose
 from anmok.engine.plan_compile import LEAST
@@ -97,19 +98,24 @@ def read_length(stored: Mapping[str, Any]) -> Length:
 
 
 def settle_length(
-    config: LearnConfig, image_s: float | None, images: int, per_epoch: int, val_images: int, gone: float
-) -> Length:
+    config: LearnConfig, image_s: float | None, images: int, per_epoch: int, val_images: int, gone: float,
+    growth: Growth | None = None,
+) -> Length:  # fmt: skip
     """Epochs as set, or the steps that --minutes hold, which are said aloud.
 
     image_s: seconds of an image in training, None where nobody measured it; images, per_epoch: of an epoch, and its
     batches; gone: seconds of the minutes that are gone already. An image in validation is taken for FORWARD of one in
-    training. As a run learns its speed, its loop settles the steps anew (see `engine.pace`).
+    training. growth: how images grow. As a run learns its speed, its loop settles the steps anew (see `engine.pace`).
     """
     if config.epochs is not None or config.minutes is None or image_s is None:
         return Length(config.epochs or DEFAULT_EPOCHS)
     seconds, step_s = config.minutes * 60, image_s * images / per_epoch * OVERHEAD
     val_s = image_s * FORWARD * val_images * OVERHEAD
-    steps = fill(seconds - gone - reserve(val_s, seconds), step_s, val_s, 0, per_epoch)
+    left = seconds - gone - reserve(val_s, seconds)
+    steps = fill(left, step_s, val_s, 0, per_epoch)
+    if growth is not None:
+        step_s *= growth.ahead(0, per_epoch, max(1, steps))
+        steps = fill(left, step_s, val_s, 0, per_epoch)
     steps = max(1, near_whole(0, steps, per_epoch, CLOSE * seconds / max(step_s, 1e-9)))
     epochs = math.ceil(steps / per_epoch)
     budget, epoch = Budget(seconds, gone, val_s), step_s * per_epoch

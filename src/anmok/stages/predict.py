@@ -124,7 +124,7 @@ def predict_table(
     views = model.views(tta, tta_seed)
     weights = unit_weights(tta_weights, views.names)
     return answers_of(
-        model, table, lambda batch: over_views(model.probabilities, batch.images, weights), reading, views
+        model, table, lambda batch: over_views(model.probabilities, views.shown(batch.images), weights), reading, views
     )
 
 

@@ -18,10 +18,10 @@ from anmok.data.table import Table
 from anmok.engine.optim import build_optimizer
 from anmok.engine.plan import Plan
 from anmok.engine.runtime import build_runtime
-from anmok.models.average import EMA
 from anmok.models.build import Built, build
 from anmok.models.encoder import Encoder
 from anmok.objectives.catalogue import build_objective
+from anmok.stages.averages import build_average
 from anmok.stages.config import LearnConfig
 from anmok.stages.job import Job, run_job
 from anmok.stages.loaders import build_loaders, sample_images, whiten_stem
@@ -81,7 +81,7 @@ def set_up(folder: Path, config: PretrainConfig, module: Any, augment: Any = Non
         write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": batches.side})
     runtime = runtime.form(plan.dtype, plan.channels_last, plan.compiled)
     runtime.place(learner)
-    average = EMA(learner, config.optim.ema) if config.optim.ema else None
+    average = build_average(learner, config.optim, epochs * len(batches))
     optimizer = build_optimizer(learner, config.optim, plan.dtype)
     job = Job(
         folder, settings, table, preprocess, batches, judged_by, learner, runtime, plan, epochs, optimizer, average,

@@ -144,6 +144,8 @@ def check_shard(config: C, world: int) -> C:
         reason = "weights are split over processes, and this is one"
     elif config.optim.ema:
         reason = "a moving average needs the weights whole"
+    elif config.optim.lookahead:
+        reason = "slow weights need the weights whole"
     elif config.optim.name == "muon":
         reason = "muon needs each matrix whole"
     elif config.training.unfreeze is not None:

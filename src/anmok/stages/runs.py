@@ -23,9 +23,13 @@ KINDS = {"ensemble.toml": "ensemble", "crossval.toml": "crossval", "config.toml"
 MARKS = {
     rb"\[compare\]": "compare",
     rb"rungs = ": "tune",
+    rb"lowest = ": "find-lr",
     rb"\[objective\]\n[^\[]*?name = \"(?!supervised|fixmatch)": "pretrain",
 }
-DONE = {"ensemble": "ensemble.json", "crossval": "evaluation.json", "compare": "compare.json", "tune": "best.toml"}
+DONE = {
+    "ensemble": "ensemble.json", "crossval": "evaluation.json", "compare": "compare.json", "tune": "best.toml",
+    "find-lr": "lr.csv",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,7 @@ def found_in(folder: Path, deep: int) -> Iterator[Path]:
 
 
 def kind_of(folder: Path) -> str:
-    """run, ensemble, crossval; pretrain, compare or tune by the settings that only these have; '' where it is none."""
+    """run, ensemble, crossval; pretrain, compare, tune, find-lr by settings of their own; '' where it is none."""
     kind = next((kind for name, kind in KINDS.items() if (folder / name).is_file()), "")
     if kind != "run":
         return kind

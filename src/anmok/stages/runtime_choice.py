@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anmok.augment.tta import ATTENTION, SCALES
 from anmok.core.errors import DataError, MachineError, UsageError, did_you_mean
 from anmok.core.files import MANIFEST, read_json, sha256, write_json
 from anmok.core.machine import cores, cpu_flags, cpu_name, versions
@@ -94,7 +95,8 @@ def load_to_predict(
     path: Any, device: str = "cpu", threads: int | None = None, tta: str | None = None, runtime: str = AUTO
 ) -> Any:
     """What answers for a path: see `load_fastest`, and `load` where torch has to run it, as it has for views of other
-    sizes than the graph's, or is asked for. What runs it is said aloud.  UsageError: no such runtime.
+    sizes than the graph's and for what the network is active in, or is asked for. What runs it is said aloud.
+    UsageError: no such runtime.
     """
     from anmok.stages.load import load
 
@@ -103,7 +105,7 @@ def load_to_predict(
             f"no such runtime as {runtime}.", where="--runtime", remedy=did_you_mean(runtime, (AUTO, TORCH)),
             code="setting",
         )  # fmt: skip
-    by_torch = runtime == TORCH or (tta is not None and tta.startswith("scales"))
+    by_torch = runtime == TORCH or tta in (SCALES, ATTENTION)
     fast = None if by_torch else load_fastest(path, device, threads)
     if fast is None:
         return load(path, device=device)

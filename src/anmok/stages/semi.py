@@ -26,10 +26,10 @@ from anmok.engine.optim import build_optimizer
 from anmok.engine.plan import Plan
 from anmok.engine.runtime import Runtime, build_runtime
 from anmok.expand.refuse import LEAKS
-from anmok.models.average import EMA
 from anmok.objectives.fixmatch import FixMatch
 from anmok.objectives.losses import build_loss
 from anmok.stages import learn as supervised
+from anmok.stages.averages import build_average
 from anmok.stages.config import TrainConfig
 from anmok.stages.finish import finish
 from anmok.stages.job import Job, run_job
@@ -137,7 +137,7 @@ def set_up(folder: Path, config: TrainConfig, module: Any, augment: Any = None) 
         write_json(folder / "plan.json", {"plan": plan.to_dict(), "side": known.side, **length.to_dict()})
     learning = what_learns(config, built, len(batches), length.epochs)
     facts = {**learning.facts, "unlabeled": {"images": len(rest), "fingerprint": rest.fingerprint}}
-    average = EMA(learner, config.optim.ema) if config.optim.ema else None
+    average = build_average(learner, config.optim, length.steps or length.epochs * len(batches))
     optimizer = build_optimizer(learner, config.optim, plan.dtype, learning.rates)
     return Job(
         folder, config, table, preprocess, batches, judged_by, learner, runtime, plan, length.epochs, optimizer,

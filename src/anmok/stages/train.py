@@ -22,6 +22,7 @@ from anmok.stages.run import Run
 from anmok.stages.run_calls import go_on, logged, names_of, resumed_root, take_objects
 from anmok.stages.run_folder import begun_in, header, new_folder
 from anmok.stages.semi_settings import check_semi
+from anmok.stages.tower import check_texts, tower_of, with_tower
 
 
 def train(
@@ -73,13 +74,19 @@ def _begin(
 
 def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None, augment: Any = None) -> Run:
     """Begin a run in a folder that is there already; one that fails before its first step leaves nothing behind."""
-    resolved = with_defaults(resolved)
     with locked(folder), begun_in(folder):
+        tower = None
+        if module is None:
+            resolved = with_tower(resolved)
+            module = tower = tower_of(resolved)
+        resolved = with_defaults(resolved)
         write_atomic(folder / "config.toml", header("train", source) + dump_toml(resolved))
         keep(resolved.augment, folder, augment)
         table = open_table(source, resolved.data, resolved.labels)
         check_choices(resolved, module)
         table = prepare(table, resolved)
+        if tower is not None:
+            check_texts(resolved, list(table.classes))
         table.save(folder / "table.parquet")
         if resolved.objective.name == "fixmatch":
             from anmok.stages.semi import lock_unlabeled
@@ -98,6 +105,7 @@ def _resume(folder: Path, module: Any, image_root: str | None, augment: Any) -> 
 def _learn(folder: Path, config: TrainConfig, module: Any, augment: Any = None) -> Run:
     if config.objective.name != "supervised":
         refuse_ranks(f"--objective {config.objective.name}")
+    module = tower_of(config, module)
     if config.objective.name == "fixmatch":
         from anmok.stages.semi import learn
     else:

@@ -48,8 +48,8 @@ def chosen_weights(model: Any, tta: str | None, weights: Any, seed: int) -> Any:
             )  # fmt: skip
         return None
     members = members_of(model)
-    number = len(next(iter(members.values())).views(tta, seed))
-    say(f"{number} views of each image: about {number} times the time in the network")
+    views = next(iter(members.values())).views(tta, seed)
+    say(f"{len(views)} views of each image: about {views.passes} times the time in the network")
     if _decides(model):
         say("the model's decision was fitted on answers without views; its thresholds may not be the best with them")
     if not isinstance(weights, str):
@@ -147,7 +147,8 @@ def truths(model: Any, rows: Table, tta: str, seed: int, reading: Reading) -> Tr
     with bar("weigh views", len(rows)) as progress:
         for batch in loader.epoch():
             if len(batch):
-                probs = np.stack([model.probabilities(view) for view in batch.images], axis=-1).astype(np.float64)
+                each = [model.probabilities(view) for view in views.shown(batch.images)]
+                probs = np.stack(each, axis=-1).astype(np.float64)
                 values, whose = _of_truth(probs, batch.targets)
                 parts.append(values)
                 ids += [batch.ids[i] for i in whose]

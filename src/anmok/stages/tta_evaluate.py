@@ -166,13 +166,14 @@ def _both(
     from anmok.engine.predict import over_views
 
     plain: dict[str, np.ndarray] = {}
+    views = model.views(tta, seed)
 
     def answer(batch: Batch) -> np.ndarray:
-        parts = [model.probabilities(view) for view in batch.images]
+        parts = [model.probabilities(view) for view in views.shown(batch.images)]
         plain.update(zip(batch.ids, parts[0], strict=True))
         return over_views(lambda probs: probs, parts, weigh(batch.ids))
 
-    viewed = answers_of(model, rows, answer, reading, model.views(tta, seed))
+    viewed = answers_of(model, rows, answer, reading, views)
     unread = np.full(len(model.classes), np.nan, np.float32)
     return replace(viewed, probs=np.stack([plain.get(i, unread) for i in viewed.ids])), viewed
 
@@ -195,8 +196,8 @@ def _milliseconds(model: Any, ways: tuple[Any, Any]) -> list[float]:
     for _ in range(WARM + TIMED):
         for views in ways:
             began = time.perf_counter()
-            for view in views(image, "0"):
-                model.probabilities(view[None])
+            for view in views.shown([view[None] for view in views(image, "0")]):
+                model.probabilities(view)
             times.append(time.perf_counter() - began)
     kept = np.array(times).reshape(-1, len(ways))[WARM:]
     return [1000 * float(fastest) for fastest in kept.min(axis=0)]

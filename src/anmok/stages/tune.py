@@ -1,8 +1,10 @@
 """`anmok tune`: settings compared by successive halving on a fraction of the data, within a fixed time.
 
-What is searched is the augmentation: the choice among policies, and RandAugment's (n, m). Every candidate of a rung
-trains anew for the same time on the same share of the training images and is scored on the whole validation split; the
-best go on to the next rung, with more time and more images. The test split is not looked at.
+What is searched is any of the learning rate, the weight decay, the augmentation and the network. Every candidate of a
+rung trains anew for the same time on the same share of the training images and is scored on the whole validation split;
+the best go on to the next rung, with more time and more images. Policies alone are all given; other candidates are
+drawn, the settings as they are without a search among them, and where there is time for more brackets, those of the
+later ones are proposed by what is known from the earlier. The test split is not looked at.
 """
 
 from __future__ import annotations
@@ -33,12 +35,13 @@ def tune(
     source: Any = None, *, resume: Path | str | None = None, out: Path | str | None = None,
     config: Path | str | None = None, layers: tuple[Mapping[str, Any], ...] = (), **settings: Any,
 ) -> Tuning:  # fmt: skip
-    """Search for the augmentation that suits the data, within `minutes`, and return the Tuning.
+    """Search for the settings that suit the data, within `minutes`, and return the Tuning.
 
     source: anything `anmok.open` takes. out: the search's folder, which must not exist yet (default: runs/tune-N); it
-    receives trials.csv, halving.png and best.toml, with which `anmok train` trains as the winner did. config, settings:
-    as `train` takes them, and those of TuneTree (candidates=['light', 'randaugment:n=2,m=9'], minutes=5). resume: a
-    search's folder to go on with instead.
+    receives trials.csv, halving.png and best.toml, with which `anmok train` trains as the winner did, and search.png
+    where more than the augmentation is searched. config, settings: as `train` takes them, and those of TuneTree
+    (search='lr,model', minutes=5); rates are drawn about optim.lr, which `find_lr` may suggest. resume: a search's
+    folder to go on with instead.
 
     UsageError for a time in which no two candidates can train (code budget); DataError without a validation split, or
     where no candidate can train; Interrupted when a signal ended it resumably.
@@ -46,6 +49,7 @@ def tune(
     need("torch", "train")
     from anmok.stages.pixels import check_pretrained
     from anmok.stages.tune_search import search
+    from anmok.stages.tune_space import ALONE, completed
 
     began = time.monotonic()  # after the libraries are loaded
     if resume is not None:
@@ -59,6 +63,8 @@ def tune(
     resolved = _with_candidates(resolve(TuneTree, *layers, settings, file=config))
     check_pretrained(resolved)
     check_choices(resolved)
+    if resolved.search != ALONE:
+        need("optuna", "tune")
     folder = new_folder(out, "tune", "search folder")
     with locked(folder):
         try:
@@ -68,6 +74,7 @@ def tune(
                     "there is no labelled validation image to compare candidates on.", code="empty-table",
                     remedy="Set --split.val, or mark some rows val.",
                 )  # fmt: skip
+            resolved = completed(resolved, table)
             table.save(folder / "table.parquet")
             write_atomic(folder / "config.toml", dump_toml(resolved))
             return search(folder, resolved, table, began)
@@ -75,15 +82,19 @@ def tune(
             raise
         except BaseException:
             if not any(read_events(folder / "trials.jsonl", "trial")):
+                for plan in folder.glob("plan-*.json"):
+                    plan.unlink()
                 remove_unstarted(folder, (*OF_A_RUN, "trials.jsonl"), ("trials",))
             raise
 
 
 def _with_candidates(config: TuneTree) -> TuneTree:
     """The settings with their candidates complete: a policy that they name for the training comes before the others."""
+    if "augment" not in config.search:
+        return config
     own = [config.augment.policy] if "policy" in config.augment.model_fields_set else []
     names = tuple(dict.fromkeys([*own, *config.candidates]))
-    if len(names) < 2:
+    if len(names) < 2 and len(config.search) == 1:
         raise UsageError("one candidate alone is no search.", where="--candidates", code="setting")
     for name in names:
         if name.lower().endswith(FILES):

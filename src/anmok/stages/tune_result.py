@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from anmok.core.events import read_events
 from anmok.core.files import write_atomic
 from anmok.core.text import visible
 from anmok.report.halving import halving
+from anmok.report.searched import searched
 from anmok.report.words import NAMES, count
 from anmok.stages.config import TrainConfig
 from anmok.stages.tune_rungs import Trial, apart, better, from_event, ranked
 from anmok.stages.tune_settings import TuneTree
+from anmok.stages.tune_space import ALONE, DEFAULT, Settings, configured, name_of
 
 SHORT = ("candidate", "rung", "images", "epochs", "seconds", "score", "95 % interval")
 
@@ -36,6 +39,20 @@ class Tuning:
         """Every trial, in the order in which they ran."""
         return [from_event(event) for event in read_events(self.path / "trials.jsonl", "trial")]
 
+    @cached_property
+    def settings(self) -> dict[str, Settings]:
+        """Of each candidate what was searched; of a search among policies alone, the policy that it is."""
+        drawn = list(read_events(self.path / "trials.jsonl", "propose"))
+        if not drawn:
+            return {trial.candidate: {"augment": trial.candidate} for trial in self.trials}
+        return {name: settings for event in drawn for name, settings in event["candidates"].items()}
+
+    @cached_property
+    def against(self) -> dict[str, Any] | None:
+        """The chosen less the default, see `tune_against`; None where there is none of it."""
+        found = list(read_events(self.path / "trials.jsonl", "against"))
+        return found[-1] if found else None
+
     @property
     def best(self) -> Trial:
         """The winner's last trial."""
@@ -50,16 +67,16 @@ class Tuning:
         rows = [SHORT, *(_row(trial) for trial in standing(self.trials))]
         widths = [max(len(row[i]) for row in rows) for i in range(len(SHORT))]
         lines = ["  ".join(_cells(row, widths)).rstrip() for row in rows]
-        return "\n".join([f"Tuning {self.path}", *lines, *sentences(self.trials)])
+        drawn = DEFAULT in self.settings
+        of_default = [of_the_default(self.against, self.best)] if drawn else []
+        settings = (
+            [f"Its settings: {name_of(self.settings[DEFAULT])}."] if drawn and self.best.candidate == DEFAULT else []
+        )
+        first, *others = sentences(self.trials)
+        return "\n".join([f"Tuning {self.path}", *lines, first, *settings, *of_default, *others])
 
     def _repr_html_(self) -> str:
         return f"<pre>{html.escape(repr(self))}</pre>"
-
-
-def configured(config: TuneTree, policy: str) -> TrainConfig:
-    """The training that the search is for, with this policy; quantities that are set apart stay, the time does not."""
-    values: dict[str, Any] = {name: getattr(config, name) for name in TrainConfig.model_fields if name != "minutes"}
-    return TrainConfig(**values | {"augment": config.augment.model_copy(update={"policy": policy})})
 
 
 def standing(trials: list[Trial]) -> list[Trial]:
@@ -105,20 +122,44 @@ def sentences(trials: list[Trial]) -> list[str]:
     return out
 
 
+def of_the_default(against: Mapping[str, Any] | None, best: Trial) -> str:
+    """What may be said of the chosen candidate and the settings as they are without a search."""
+    if best.candidate == DEFAULT:
+        return "Nothing that was tried is better than the settings as they are without a search."
+    if against is None:
+        return "The default could not train, so there is nothing to say of a gain over it."
+    sign = -1 if against["metric"] == "log_loss" else 1
+    low, high = sorted(sign * against[end] for end in ("low", "high"))
+    gap, what = sign * against["value"], against["metric"].replace("_", " ")
+    sure = "0 is outside it." if low > 0 or high < 0 else "0 is inside it: it may be chance."
+    return (
+        f"Against the default its {what} gains {gap:+.3f} in rung {against['rung']}, on the same images "
+        f"(95 % interval {low:+.3f} to {high:+.3f}; {sure[:-1]})."
+    )
+
+
 def finish(folder: Path, config: TuneTree) -> Tuning:
-    """Write trials.csv, best.toml and halving.png."""
+    """Write trials.csv, best.toml and halving.png, and search.png where settings were drawn."""
     import polars as pl
 
     from anmok.report.figures import save_png
 
     result = Tuning(folder)
-    frame = pl.DataFrame([trial._asdict() for trial in result.trials], infer_schema_length=None)
-    write_atomic(folder / "trials.csv", frame.write_csv)
+    rows = [trial._asdict() | dict(result.settings[trial.candidate]) for trial in result.trials]
+    write_atomic(folder / "trials.csv", pl.DataFrame(rows, infer_schema_length=None).write_csv)
     best = result.best
     head = f"# anmok tune: {best.candidate}, {score_text(best)} on validation\n"
-    write_atomic(folder / "best.toml", head + dump_toml(configured(config, best.candidate)))
+    write_atomic(folder / "best.toml", head + dump_toml(configured(config, result.settings[best.candidate])))
     order = [trial.candidate for trial in standing(result.trials)]
     save_png(halving([trial._asdict() for trial in result.trials], order), folder / "halving.png")
+    if config.search != ALONE:
+        on, marks = {trial.candidate for trial in result.trials if trial.rung > 1}, {DEFAULT: "default"}
+        marks[best.candidate] = "default, chosen" if best.candidate == DEFAULT else "chosen"
+        seen = [
+            row | {"on": row["candidate"] in on, "mark": marks.get(row["candidate"], "")}
+            for row in rows if row["rung"] == 1
+        ]  # fmt: skip
+        save_png(searched(seen, config.search, best.metric), folder / "search.png")
     return result
 
 

@@ -22,9 +22,23 @@ class TuneTree(TrainConfig):
     """Everything `anmok tune` can be told; `config.toml` of a search holds it complete."""
 
     minutes: float = Field(10.0, gt=0, description="Time of the whole search, from its first image to its result.")
-    search: tuple[Literal["augment"], ...] = Field(("augment",), description="What is searched: augment.")
+    search: tuple[Literal["lr", "weight_decay", "augment", "model"], ...] = Field(
+        ("augment",), min_length=1, description="What is searched, any of: lr, weight_decay, augment, model."
+    )
     candidates: tuple[str, ...] = Field(
         CANDIDATES, min_length=1, description="Policies to compare: names, or files as --augment takes them."
+    )
+    models: tuple[str, ...] = Field(
+        (), description="With model: networks to compare, besides --model; default: some that fit the images."
+    )
+    proposals: int = Field(
+        12, ge=2, le=200, description="Candidates of a bracket, its own and the default; not of augment alone."
+    )
+    brackets: int | None = Field(
+        None,
+        ge=1,
+        le=8,
+        description="Searches one after the other, each from what is known; default: up to 3, by time.",
     )
     rungs: int = Field(3, ge=1, le=8, description="Rounds; each leaves the best of the one before more time and data.")
     keep: int = Field(3, ge=2, le=16, description="One of so many candidates goes on to the next rung.")
@@ -32,7 +46,7 @@ class TuneTree(TrainConfig):
         0.25, gt=0, le=1, description="Share of the training images in the first rung; the last one has all."
     )
 
-    @field_validator("search", "candidates", mode="before")
+    @field_validator("search", "candidates", "models", mode="before")
     @classmethod
     def _listed(cls, value: Any) -> Any:
         """Text as a list: parted at commas, but for those inside a candidate."""

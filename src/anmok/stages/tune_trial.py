@@ -30,8 +30,10 @@ from anmok.data.table import Table
 from anmok.engine.loop import Course, Hooks, State, fit
 from anmok.engine.optim import build_optimizer
 from anmok.engine.predict import predict
+from anmok.engine.totals import not_finite
 from anmok.evaluate.metrics import evaluate
 from anmok.stages.config import TrainConfig
+from anmok.stages.faster import begin_epoch
 from anmok.stages.job import Job
 from anmok.stages.learn import set_up
 from anmok.stages.tune_rungs import Cost, Trial
@@ -117,6 +119,7 @@ def run_trial(task: Task, cost: Cost, stop: Callable[[], bool], slower: float = 
             trained = time.perf_counter()
             state = _train(job, epochs, began + LATE * task.seconds, stop)
             took = (time.perf_counter() - trained) * len(job.train) / state.step
+            _refuse_broken(job)
             predictions = _validated(job)
         finally:
             _close(job)
@@ -213,15 +216,27 @@ def _fit(
     real = learner is job.learner
     optimizer = job.optimizer if real else build_optimizer(learner, job.config.optim, job.plan.dtype)
     parts = max(job.config.optim.accumulate, job.plan.parts)
-    course = Course(epochs, job.config.schedule, parts, job.config.optim.clip)
+    # a rehearsal is to find what an epoch of all images at their size takes
+    course = Course(
+        epochs, job.config.schedule, parts, job.config.optim.clip, growth=job.growth if real else None,
+        uneven=real and job.skipping is not None,
+    )  # fmt: skip
+    per_epoch = len(job.train)
     hooks = Hooks(
         validate=dict, keep_best=lambda state: None, due=lambda state: False, save=lambda state: None, stop=stop,
-        begin=job.begin or (lambda epoch: None),
+        begin=lambda state: begin_epoch(job, state, per_epoch),
     )  # fmt: skip
     fit(
         job.runtime.wrap(learner), optimizer, job.train, job.runtime, course, state or State(), hooks, events,
         job.average if real else None,
     )  # fmt: skip
+
+
+def _refuse_broken(job: Job) -> None:
+    """DataError where the last step left weights that are no numbers, which no loss has told of yet."""
+    for tensor in job.judged.state_dict().values():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise not_finite("the last step")
 
 
 def _validated(job: Job) -> Predictions:

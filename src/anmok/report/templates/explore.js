@@ -20,13 +20,13 @@
       const picture = document.createElement(address ? "img" : "span");
       if (address) {
         picture.src = address;
-        picture.alt = fill("cell_image", { id, prob: prob.toFixed(2) });
+        picture.alt = prob === null ? fill("cell_image_only", { id }) : fill("cell_image", { id, prob: prob.toFixed(2) });
       } else {
         picture.className = "noimage";
         picture.textContent = texts.no_picture;
       }
       line.className = "prob";
-      line.textContent = prob.toFixed(2);
+      line.textContent = prob === null ? "" : prob.toFixed(2);
       name.className = "id";
       name.textContent = id;
       item.append(picture, line, name);
@@ -39,7 +39,8 @@
       const [, , total, images] = cell, shown = images.length;
       const said = shown === 0 ? "cell_none" : shown < total ? "cell_shown" : "cell_all";
       $("h-cell").textContent = title(truth, predicted);
-      $("cell-said").textContent = fill(said, { shown: counted(shown), total: counted(total) });
+      const text = fill(said, { shown: counted(shown), total: counted(total) });
+      $("cell-said").textContent = shown && images[0][1] !== null ? fill("cell_sure", { said: text }) : text;
       $("cell-images").replaceChildren(...images.map(card));
       document.querySelectorAll(".chosen").forEach((e) => e.classList.remove("chosen"));
       from.classList.add("chosen");

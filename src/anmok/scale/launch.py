@@ -1,0 +1,109 @@
+"""A verb in several processes of this machine by one command: they meet as torchrun's do, and end as one process does.
+
+torchrun ends the other ranks as soon as one fails, before they can say why, and shows a traceback for each; here they
+have the time to name it, the first one speaks, and the exit code is that of the rank that failed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+from anmok.core.optional import need
+
+POLL = 0.05  # seconds between two looks at the processes
+# Seconds after a rank's failure, and what those get that have not ended by then.
+MEASURES = ((30.0, signal.SIGTERM), (60.0, getattr(signal, "SIGKILL", signal.SIGTERM)))
+INTERRUPTED, ENVIRONMENT = 5, 4  # exit codes of core.errors
+SIGNALS = [s for name in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
+
+
+def launch(ranks: int, arguments: Sequence[str]) -> int:
+    """Run `anmok ARGUMENTS` in so many processes, signals passed on; the exit code of the first that failed, else 0.
+
+    Rank 0 has the terminal. What the others say is shown where rank 0 could not say what happened, and where it holds
+    a traceback.
+    """
+    torch = need("torch", "train")
+    store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    with tempfile.TemporaryDirectory(prefix="anmok-ranks-") as folder, contextlib.ExitStack() as files:
+        logs = [Path(folder) / f"{rank}.txt" for rank in range(ranks)]
+        started: list[subprocess.Popen[bytes]] = []
+        with _passed_on(started) as asked:
+            for rank, log in enumerate(logs):
+                place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
+                started.append(subprocess.Popen(
+                    [sys.executable, "-m", "anmok", *arguments], start_new_session=True,  # a Ctrl-C comes by us alone
+                    env={**os.environ, **meet, **{key: str(value) for key, value in place.items()}},
+                    stderr=files.enter_context(log.open("wb")) if rank else None,
+                ))  # fmt: skip
+            failed = _wait(started)
+        if failed is None:
+            return 0
+        said = [log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "" for log in logs]
+        return _ended(failed, [process.returncode for process in started], said, bool(asked))
+
+
+@contextlib.contextmanager
+def _passed_on(started: Sequence[subprocess.Popen[bytes]]) -> Iterator[list[int]]:
+    """Within the block a signal goes to every rank; yields those that came.  At its end no rank is left."""
+    asked: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        for process in started:
+            process.send_signal(number)
+
+    before = {s: signal.signal(s, pass_on) for s in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+        for process in started:
+            process.kill()
+            process.wait()
+
+
+def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """Wait for all; the rank that failed first, None where none did. One that was interrupted leaves the others time:
+    they are saving.
+    """
+    first, since, measures = None, 0.0, list(MEASURES)
+    while True:
+        codes = [process.poll() for process in started]
+        bad = [rank for rank, code in enumerate(codes) if code not in (None, 0, INTERRUPTED)]
+        if first is None and bad:
+            first, since = min(bad, key=lambda rank: codes[rank] not in (3, 2)), time.monotonic()
+        if None not in codes:
+            stopped = codes.index(INTERRUPTED) if INTERRUPTED in codes else None
+            return stopped if first is None else first
+        if first is not None and measures and time.monotonic() - since > measures[0][0]:
+            number = measures.pop(0)[1]
+            for process in started:
+                process.send_signal(number)
+        time.sleep(POLL)
+
+
+def _ended(failed: int, codes: Sequence[int], said: Sequence[str], asked: bool) -> int:
+    """Show what rank 0 has not; the exit code of the whole."""
+    for rank, text in enumerate(said):
+        if "most recent call" in text:  # a traceback, or where a rank stood that hung
+            print(f"rank {rank}:\n{text}", file=sys.stderr)
+    if asked and (codes[failed] < 0 or codes[failed] == INTERRUPTED):
+        return INTERRUPTED
+    if codes[0] <= 0:  # it was ended before it could say anything
+        told = [line for line in said[failed].splitlines() if line.startswith("error [")]
+        name = signal.Signals(-codes[failed]).name if codes[failed] < 0 else f"exit code {codes[failed]}"
+        ended = f"error [rank] rank {failed} ended with {name}. The last checkpoint is kept; go on with --resume."
+        print(told[-1] if told else ended, file=sys.stderr)
+    return codes[failed] if codes[failed] > 0 else ENVIRONMENT
