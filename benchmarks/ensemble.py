@@ -94,9 +94,9 @@ def main() -> None:
 
     parts = tables(options.quick)
     models = {run.name: anmok.load(run) for run in members(parts["train"], options)}
-    val = {name: model.predict(parts["val"]) for name, model in models.items()}
-    test = {name: model.predict(parts["test"]) for name, model in models.items()}
-    views = {name: model.predict(parts["test"], tta="flips") for name, model in models.items()}
+    val = {name: anmok.predict(model, parts["val"]) for name, model in models.items()}
+    test = {name: anmok.predict(model, parts["test"]) for name, model in models.items()}
+    views = {name: anmok.predict(model, parts["test"], tta="flips") for name, model in models.items()}
     best = max(val, key=lambda name: float((val[name].probs.argmax(1) == val[name].targets).mean()))
     uniform, weighted = fit_ensemble(val, "soft"), fit_ensemble(val, "weighted")
     together = uniform.predict(test)
@@ -108,7 +108,7 @@ def main() -> None:
         difference("fitted against uniform weights", together, weighted.predict(test), note=f"weights {shares}"),
     ]
     model = anmok.load(overconfident(parts["few"], options))
-    plain, known = model.predict(parts["test"]), model.predict(parts["val"])
+    plain, known = anmok.predict(model, parts["test"]), anmok.predict(model, parts["val"])
     calibration = fit_calibration(known, "temperature")
     errors = [ece(probs, plain.targets) for probs in (plain.probs, calibration.apply(plain.probs))]
     figures += [

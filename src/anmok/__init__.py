@@ -17,8 +17,8 @@ __version__ = "0.1.0"
 __all__ = [
     "Predictions", "Run", "Table", "add_class", "ask", "audit", "auto", "bench_data", "bench_model", "color",
     "compare", "crossval", "decide", "describe", "diff", "ensemble", "evaluate", "export", "fewshot", "find_lr",
-    "generate", "inspect", "load", "open", "paired", "pretrain", "preview", "pseudo", "runs", "search", "split",
-    "train", "tune", "zeroshot",
+    "generate", "inspect", "load", "open", "paired", "predict", "pretrain", "preview", "pseudo", "runs", "search",
+    "split", "train", "tune", "zeroshot",
 ]  # fmt: skip
 
 # Public names and where they live; nothing heavy is imported before it is used.
@@ -45,6 +45,7 @@ _HOME = {
     "load": "anmok.stages.load:load",
     "open": "anmok.stages.open:open_",
     "paired": "anmok.stages.paired:paired",
+    "predict": "anmok.stages.predict:predict",
     "pretrain": "anmok.stages.pretrain:pretrain",
     "preview": "anmok.stages.preview:preview",
     "pseudo": "anmok.stages.pseudo:pseudo",
@@ -109,6 +110,7 @@ if TYPE_CHECKING:
     from anmok.stages.load import load
     from anmok.stages.open import open_ as open
     from anmok.stages.paired import paired
+    from anmok.stages.predict import predict
     from anmok.stages.pretrain import pretrain
     from anmok.stages.preview import preview
     from anmok.stages.pseudo import pseudo

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from anmok.core.events import Events
+from anmok.core.leave import leave
 from anmok.core.types import Batch
 from anmok.engine.config import OptimConfig, RuntimeConfig, ScheduleConfig
 from anmok.engine.loop import Course, Hooks, State, fit
@@ -83,3 +84,4 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave(0)

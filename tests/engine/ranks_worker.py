@@ -12,6 +12,7 @@ from rank_worker import Learner, Outcome, Share
 from torch import nn
 
 from anmok.core.events import Events
+from anmok.core.leave import leave
 from anmok.core.types import Batch, Predictions
 from anmok.engine import ranks
 from anmok.engine.config import OptimConfig, RuntimeConfig, ScheduleConfig
@@ -109,3 +110,4 @@ def main(out: Path) -> None:
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    leave(0)

@@ -205,6 +205,24 @@ def test_a_loss_that_is_not_finite_ends_the_run() -> None:
         train(learner(poison=1), Course(1, ScheduleConfig()))
 
 
+def test_row_42_the_images_of_the_first_bad_batch_are_named_and_kept(tmp_path: Path) -> None:
+    class Named(Fixed):
+        def epoch(self, epoch: int, start: int) -> Iterator[Batch]:
+            for batch in super().epoch(epoch, start):
+                first = int(np.flatnonzero((self.images == batch.images[0]).all((1, 2, 3)))[0])
+                yield Batch(batch.images, batch.targets, [str(first + n) for n in range(len(batch))])
+
+    module, events = learner(poison=4), Events(tmp_path / "events.jsonl")
+    optimizer = build_optimizer(module, OptimConfig(name="sgd", lr=0.1, weight_decay=0))
+    with pytest.raises(DataError) as caught:
+        fit(module, optimizer, Named(), CPU, Course(5, ScheduleConfig()), State(), hooks(), events)
+    events.close()
+    (event,) = read_events(tmp_path / "events.jsonl", "not-finite")
+    assert (event["step"], event["epoch"], event["ids"]) == (5, 2, ["3", "4", "5"])  # the second batch of an epoch
+    assert "It was first not in step 5, whose images are 3, 4, 5." in str(caught.value)
+    assert caught.value.code == "nan-loss"
+
+
 def test_a_signal_saves_and_interrupts_and_the_state_goes_on() -> None:
     saved: list[int] = []
     answers = iter([False, True])

@@ -58,8 +58,8 @@ def test_two_ranks_by_one_command_learn_what_one_process_learns(place: Path) -> 
 @pytest.mark.parametrize(
     ("fails", "code", "error"),
     [
-        ("kill:1:5", 4, "error [rank] ranks: rank 1 died, or hangs, without a word."),
-        ("kill:0:5", 4, "error [rank] rank 0 ended with SIGKILL. The last checkpoint is kept"),
+        ("kill:1:2", 4, "error [rank] ranks: rank 1 died, or hangs, without a word."),  # before any checkpoint
+        ("kill:0:2", 4, "error [rank] rank 0 ended with SIGKILL. The last checkpoint is kept"),
         ("nan:1:5", 3, "error [nan-loss] the loss is not finite at step 6."),
     ],
 )  # fmt: skip
@@ -69,6 +69,20 @@ def test_an_error_is_shown_once_with_its_exit_code(place: Path, fails: str, code
     assert said.count("error [") == 1
     assert error in said
     assert "Traceback" not in said
+
+
+def test_row_43_a_rank_that_died_is_named_and_started_again_once(place: Path) -> None:
+    process = start(place, "--out", "two", fails="kill:0:8")  # of 12; what is left from step 6 on has fewer than 8
+    out, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, said
+    assert f"rank 0 ended with SIGKILL; all start again, once, from the last checkpoint of {place / 'two'}" in said
+    assert "two/report.html" in out
+    train(place / "images", out=place / "one", **SETTINGS)
+    found = [[e["loss"] for e in Run(place / name).history] for name in ("one", "two")]
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-5)
+    _, said = (process := start(place, "--out", "again", fails="kill:1:5")).communicate(timeout=PATIENCE)
+    assert process.returncode == 4, said  # its fifth step comes once more, after step 3
+    assert said.count("all start again, once") == 1
 
 
 def test_a_ctrl_c_asks_all_ranks_to_stop_and_to_save(place: Path) -> None:

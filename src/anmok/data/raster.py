@@ -110,7 +110,10 @@ def from_pillow(image: Any) -> Raster:
     from PIL import Image
 
     if not isinstance(image, Image.Image):
-        raise UsageError(f"an image is a path, bytes, an array or a PIL image, found {type(image).__name__}.")
+        raise UsageError(
+            f"an image is a path, bytes, an array or a PIL image, found {type(image).__name__}.",
+            remedy="anmok.predict(model, source) takes folders, files and tables of images.",
+        )
     check_size(*image.size)
     kind = image.format or "image"
     with pillow_warnings_kept():

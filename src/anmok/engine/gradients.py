@@ -34,7 +34,7 @@ def gradients(
         take_part(learner, runtime.to_device(batch), runtime)
         return state.parts
     while True:
-        outcomes: list[tuple[Any, int, float | torch.Tensor]] = []
+        outcomes: list[tuple[Any, Batch, float | torch.Tensor]] = []
         try:
             # Parts of two images at least, as one has no batch statistics; no part where every image was rejected.
             for micro, last in micro_batches(batch, parts, least=2):
@@ -44,7 +44,7 @@ def gradients(
                         outcome = learner(runtime.to_device(micro))
                     with account.phase("backward"):
                         runtime.backward(outcome.loss * share)
-                outcomes.append((outcome, len(micro), share))
+                outcomes.append((outcome, micro, share))
         except torch.OutOfMemoryError as error:
             if runtime.world > 1 or len(batch) < 4 * parts:
                 raise MachineError(
@@ -57,8 +57,8 @@ def gradients(
             events.log("memory", step=state.step, parts=parts, images=-(-len(batch) // parts))
             warn(f"out of memory on the device: a batch now goes in {parts} parts, {meaning(learner)}")
             continue
-        for outcome, n, share in outcomes:
-            totals.add(outcome, n, share * images)
+        for outcome, part, share in outcomes:
+            totals.add(outcome, part, share * images)
         return parts
 
 

@@ -95,7 +95,7 @@ def fit(
     pace = Pace(course.budget, state, per_epoch, runtime, course.growth)
     while state.step < state.total and not state.stopped_early:
         forgiving, place = runtime.scaler is not None, (runtime.rank, runtime.world)
-        totals = Totals(state, batches, runtime.device, forgiving, *place)
+        totals = Totals(state, batches, runtime.device, forgiving, *place, events)
         _begin_epoch(state, course, hooks, batches, pace, per_epoch)
         with bar(f"epoch {state.epoch + 1}/{epochs_of(state, pace.length)}", pace.length) as progress:
             progress.advance(state.batch)

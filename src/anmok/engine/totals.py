@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
 
 from anmok.core.errors import DataError
+from anmok.core.events import Events
+from anmok.core.text import visible
+from anmok.core.types import Batch
 from anmok.engine.account import Account
 from anmok.engine.ranks import summed
 from anmok.engine.state import State
+
+RECENT = 4096  # parts of batches whose losses are remembered one by one, to name the images of the first bad one
+SHOWN = 3  # of their names in the error
 
 
 class Waits(Protocol):
@@ -24,9 +32,12 @@ class Totals:
     """Sums of an epoch, kept on the device and read back only to be shown or stored; and where its time went."""
 
     def __init__(
-        self, state: State, batches: Waits, device: torch.device, forgiving: bool = False, rank: int = 0, world: int = 1
+        self, state: State, batches: Waits, device: torch.device, forgiving: bool = False, rank: int = 0,
+        world: int = 1, events: Events | None = None,
     ):  # fmt: skip
         self.state, self.batches, self.forgiving, self.world = state, batches, forgiving, world
+        self.events = events
+        self._recent: deque[tuple[int, Sequence[str], torch.Tensor]] = deque(maxlen=RECENT)
         dtype = torch.float32 if device.type == "mps" else torch.float64
         before = state if rank == 0 else State()  # the sum over ranks is to hold it once
         self.loss = torch.tensor(before.loss, dtype=dtype, device=device)
@@ -35,15 +46,17 @@ class Totals:
         self.account = Account(device)
         self.restart()
 
-    def add(self, outcome: Any, n: int, weight: float | torch.Tensor) -> None:
-        """Take in the outcome of n images, whose mean loss is that of `weight` images."""
+    def add(self, outcome: Any, part: Batch, weight: float | torch.Tensor) -> None:
+        """Take in the outcome of a part of a batch, whose mean loss is that of `weight` images."""
         loss = outcome.loss.detach()
         if self.forgiving:  # fp16 overflows now and then; its step is left out, and so is its loss
             loss = torch.where(loss.isfinite(), loss, 0.0)
+        else:
+            self._recent.append((self.state.step + 1, part.ids, loss))
         self.loss += loss * weight
         if "correct" in outcome.logs:
             self.correct += outcome.logs["correct"]
-        self.images += n
+        self.images += len(part)
 
     def restart(self) -> None:
         """Start the clock again: what happened since `store` was no training."""
@@ -60,7 +73,20 @@ class Totals:
         state.book(self.account.read())
         self.restart()
         if not math.isfinite(state.loss):
-            raise not_finite(f"step {state.step}")
+            raise not_finite(f"step {state.step}", self._first_bad())
+        self._recent.clear()
+
+    def _first_bad(self) -> str:
+        """Where the loss was not finite first, in words, its images in an event; '' where that was on another rank."""
+        for step, ids, loss in self._recent:
+            if not bool(loss.isfinite()):
+                if self.events is not None:
+                    self.events.log("not-finite", step=step, epoch=self.state.epoch + 1, ids=list(ids))
+                    self.events.sync()
+                names = ", ".join(visible(i) for i in ids[:SHOWN])
+                more = ", …; events.jsonl has all" if len(ids) > SHOWN else ""
+                return f" It was first not in step {step}, whose images are {names}{more}."
+        return ""
 
     def text(self) -> str:
         """Loss and speed, read from the device at most once a second."""
@@ -72,9 +98,9 @@ class Totals:
         return self._text
 
 
-def not_finite(where: str) -> DataError:
-    """The error of a loss that is no number any more."""
+def not_finite(where: str, first: str = "") -> DataError:
+    """The error of a loss that is no number any more; first: a sentence on where that began."""
     return DataError(
-        f"the loss is not finite at {where}.",
+        f"the loss is not finite at {where}.{first}",
         remedy="Lower --optim.lr, or set --optim.clip 1; the last checkpoint is from before.", code="nan-loss",
     )  # fmt: skip

@@ -7,6 +7,7 @@ have the time to name it, the first one speaks, and the exit code is that of the
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import NamedTuple
 
 from anmok.core.optional import need
 
@@ -23,34 +25,60 @@ POLL = 0.05  # seconds between two looks at the processes
 # Seconds after a rank's failure, and what those get that have not ended by then.
 MEASURES = ((30.0, signal.SIGTERM), (60.0, getattr(signal, "SIGKILL", signal.SIGTERM)))
 INTERRUPTED, ENVIRONMENT = 5, 4  # exit codes of core.errors
+FOLDER = "round-0/ready"  # where rank 0 says in which folder all learn, see stages.ranks.announce
 SIGNALS = [s for name in ("SIGINT", "SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
+
+
+class Attempt(NamedTuple):
+    """How the processes ended: the rank that failed first (None: none did), exit codes, what was said, signals."""
+
+    failed: int | None
+    codes: list[int]
+    said: list[str]
+    asked: bool
+
+    @property
+    def died(self) -> str:
+        """The rank that a signal ended which did not come by us, as words; '' where none did."""
+        killed = [] if self.asked else [rank for rank, code in enumerate(self.codes) if code < 0]
+        return f"rank {killed[0]} ended with {signal.Signals(-self.codes[killed[0]]).name}" if killed else ""
 
 
 def launch(ranks: int, arguments: Sequence[str]) -> int:
     """Run `anmok ARGUMENTS` in so many processes, signals passed on; the exit code of the first that failed, else 0.
 
-    Rank 0 has the terminal. What the others say is shown where rank 0 could not say what happened, and where it holds
-    a traceback.
+    A rank that dies is named, and the run goes on from its last checkpoint, once. Rank 0 has the terminal. What the
+    others say is shown where rank 0 could not say what happened, and where it holds a traceback.
     """
+    found, folder = _attempt(ranks, arguments)
+    if found.died and folder is not None:
+        print(f"warning: {found.died}; all start again, once, from the last checkpoint of {folder}", file=sys.stderr)
+        found, _ = _attempt(ranks, [arguments[0], "--resume", str(folder)])
+    return 0 if found.failed is None else _ended(found.failed, found.codes, found.said, found.asked)
+
+
+def _attempt(ranks: int, arguments: Sequence[str]) -> tuple[Attempt, Path | None]:
+    """Start the processes and wait for them; also the run's folder, where there is a checkpoint to go on from."""
     torch = need("torch", "train")
     store = torch.distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
-    with tempfile.TemporaryDirectory(prefix="anmok-ranks-") as folder, contextlib.ExitStack() as files:
-        logs = [Path(folder) / f"{rank}.txt" for rank in range(ranks)]
+    with tempfile.TemporaryDirectory(prefix="anmok-ranks-") as place, contextlib.ExitStack() as files:
+        logs = [Path(place) / f"{rank}.txt" for rank in range(ranks)]
         started: list[subprocess.Popen[bytes]] = []
         with _passed_on(started) as asked:
             for rank, log in enumerate(logs):
-                place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
+                own = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": ranks, "LOCAL_WORLD_SIZE": ranks}
                 started.append(subprocess.Popen(
                     [sys.executable, "-m", "anmok", *arguments], start_new_session=True,  # a Ctrl-C comes by us alone
-                    env={**os.environ, **meet, **{key: str(value) for key, value in place.items()}},
+                    env={**os.environ, **meet, **{key: str(value) for key, value in own.items()}},
                     stderr=files.enter_context(log.open("wb")) if rank else None,
                 ))  # fmt: skip
             failed = _wait(started)
-        if failed is None:
-            return 0
         said = [log.read_text(encoding="utf-8", errors="replace") if log.is_file() else "" for log in logs]
-        return _ended(failed, [process.returncode for process in started], said, bool(asked))
+        codes = [process.returncode for process in started]
+    folder = Path(json.loads(store.get(FOLDER))) if store.check([FOLDER]) else None
+    begun = folder is not None and any((folder / "checkpoints").glob("step-*"))
+    return Attempt(failed, codes, said, bool(asked)), folder if begun else None
 
 
 @contextlib.contextmanager
