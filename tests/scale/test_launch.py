@@ -59,7 +59,7 @@ def test_two_ranks_by_one_command_learn_what_one_process_learns(place: Path) -> 
     ("fails", "code", "error"),
     [
         ("kill:1:2", 4, "error [rank] ranks: rank 1 died, or hangs, without a word."),  # before any checkpoint
-        ("kill:0:2", 4, "error [rank] rank 0 ended with SIGKILL. The last checkpoint is kept"),
+        ("kill:0:2", 4, "error [rank] rank 0 ended with SIGKILL. There is no checkpoint yet."),
         ("nan:1:5", 3, "error [nan-loss] the loss is not finite at step 6."),
     ],
 )  # fmt: skip

@@ -53,8 +53,8 @@ def launch(ranks: int, arguments: Sequence[str]) -> int:
     found, folder = _attempt(ranks, arguments)
     if found.died and folder is not None:
         print(f"warning: {found.died}; all start again, once, from the last checkpoint of {folder}", file=sys.stderr)
-        found, _ = _attempt(ranks, [arguments[0], "--resume", str(folder)])
-    return 0 if found.failed is None else _ended(found.failed, found.codes, found.said, found.asked)
+        found, folder = _attempt(ranks, [arguments[0], "--resume", str(folder)])
+    return 0 if found.failed is None else _ended(found, found.failed, folder)
 
 
 def _attempt(ranks: int, arguments: Sequence[str]) -> tuple[Attempt, Path | None]:
@@ -122,16 +122,17 @@ def _wait(started: Sequence[subprocess.Popen[bytes]]) -> int | None:
         time.sleep(POLL)
 
 
-def _ended(failed: int, codes: Sequence[int], said: Sequence[str], asked: bool) -> int:
+def _ended(found: Attempt, failed: int, folder: Path | None) -> int:
     """Show what rank 0 has not; the exit code of the whole."""
-    for rank, text in enumerate(said):
+    for rank, text in enumerate(found.said):
         if "most recent call" in text:  # a traceback, or where a rank stood that hung
             print(f"rank {rank}:\n{text}", file=sys.stderr)
-    if asked and (codes[failed] < 0 or codes[failed] == INTERRUPTED):
+    code = found.codes[failed]
+    if found.asked and (code < 0 or code == INTERRUPTED):
         return INTERRUPTED
-    if codes[0] <= 0:  # it was ended before it could say anything
-        told = [line for line in said[failed].splitlines() if line.startswith("error [")]
-        name = signal.Signals(-codes[failed]).name if codes[failed] < 0 else f"exit code {codes[failed]}"
-        ended = f"error [rank] rank {failed} ended with {name}. The last checkpoint is kept; go on with --resume."
-        print(told[-1] if told else ended, file=sys.stderr)
-    return codes[failed] if codes[failed] > 0 else ENVIRONMENT
+    if found.codes[0] <= 0:  # it was ended before it could say anything
+        told = [line for line in found.said[failed].splitlines() if line.startswith("error [")]
+        name = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        after = f"Go on from the last checkpoint with --resume {folder}." if folder else "There is no checkpoint yet."
+        print(told[-1] if told else f"error [rank] rank {failed} ended with {name}. {after}", file=sys.stderr)
+    return code if code > 0 else ENVIRONMENT
