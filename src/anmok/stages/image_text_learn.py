@@ -10,13 +10,11 @@ import torch
 from anmok.augment.accept import as_policy
 from anmok.augment.preprocess import Preprocess
 from anmok.core.events import Events
-from anmok.core.files import write_json
 from anmok.core.progress import say, warn
 from anmok.data.batches import Loader
 from anmok.data.captions import captions_of
 from anmok.data.table import Table
 from anmok.engine.optim import build_optimizer
-from anmok.engine.plan import Plan
 from anmok.engine.runtime import build_runtime
 from anmok.models.build import Built
 from anmok.models.encoder import Encoder
@@ -31,9 +29,9 @@ from anmok.stages.image_text_settings import EPOCHS, ImageTextConfig
 from anmok.stages.job import Job, run_job
 from anmok.stages.loaders import build_loaders, whiten_stem
 from anmok.stages.pixels import with_size
-from anmok.stages.planning import choose_form, stored_plan
+from anmok.stages.planning import stored_plan
 from anmok.stages.pretrain_learn import network
-from anmok.stages.pretrain_pace import epochs_for
+from anmok.stages.pretrain_pace import settled
 from anmok.stages.rejects import Rejects
 from anmok.stages.signals import Stop
 
@@ -72,14 +70,7 @@ def set_up(folder: Path, config: ImageTextConfig, module: Any, augment: Any = No
     policy = as_policy(config.augment, preprocess.fit == "squash", preprocess.depth, folder, augment)
     batches, judged_by = build_loaders(config, train, val, preprocess, policy, runtime, rejects, stored)
     learner = prepared(config, built, preprocess, table, train, rejects)
-    if stored:
-        plan, epochs = Plan(**stored["plan"]), stored["epochs"]
-    else:
-        plan = choose_form(config, learner, batches, runtime)
-        epochs = config.epochs or EPOCHS
-        if config.minutes is not None and config.epochs is None:
-            epochs = epochs_for(config.minutes, learner, batches, runtime.form(plan.dtype, plan.channels_last))
-        write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": batches.side})
+    plan, epochs = settled(folder, config, EPOCHS, learner, batches, runtime, stored)
     runtime = runtime.form(plan.dtype, plan.channels_last, plan.compiled)
     runtime.place(learner)
     average = build_average(learner, config.optim, epochs * len(batches))

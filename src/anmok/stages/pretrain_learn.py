@@ -11,12 +11,10 @@ from anmok.augment.accept import as_policy
 from anmok.augment.preprocess import Preprocess
 from anmok.augment.views import Views, two_views
 from anmok.core.events import Events
-from anmok.core.files import write_json
 from anmok.core.progress import say
 from anmok.data.batches import Loader
 from anmok.data.table import Table
 from anmok.engine.optim import build_optimizer
-from anmok.engine.plan import Plan
 from anmok.engine.runtime import build_runtime
 from anmok.models.build import Built, build
 from anmok.models.encoder import Encoder
@@ -26,9 +24,9 @@ from anmok.stages.config import LearnConfig
 from anmok.stages.job import Job, run_job
 from anmok.stages.loaders import build_loaders, sample_images, whiten_stem
 from anmok.stages.pixels import with_preprocess
-from anmok.stages.planning import choose_form, stored_plan
+from anmok.stages.planning import stored_plan
 from anmok.stages.pretrain_finish import finish
-from anmok.stages.pretrain_pace import epochs_for
+from anmok.stages.pretrain_pace import settled
 from anmok.stages.pretrain_settings import EPOCHS, PretrainConfig
 from anmok.stages.probe import Monitor, probe_loader, probe_rows
 from anmok.stages.rejects import Rejects
@@ -53,17 +51,16 @@ def tell(job: Job, config: PretrainConfig) -> None:
 def set_up(folder: Path, config: PretrainConfig, module: Any, augment: Any = None) -> tuple[Job, Monitor]:
     """Build everything a run needs; what was measured or chosen before (plan.json) is taken as it was."""
     table = Table.load(folder / "table.parquet")
-    settings = config  # the same sections, but for the loss, which is not asked for
     runtime = build_runtime(config.runtime)
     stored = stored_plan(folder, runtime)
     torch.manual_seed(config.seed)
-    built, preprocess = network(settings, module)
+    built, preprocess = network(config, module)
     train, val = table.where(split="train"), table.where(split="val")
     rejects = Rejects(folder, len(train) + len(val), config.data.max_rejects, table.rejects)
     policy: Any = as_policy(config.augment, preprocess.fit == "squash", preprocess.depth, folder, augment)
     if config.objective.name == "contrastive":
         policy = two_views(policy)
-    batches, judged_by = build_loaders(settings, train, val, preprocess, policy, runtime, rejects, stored)
+    batches, judged_by = build_loaders(config, train, val, preprocess, policy, runtime, rejects, stored)
     common: dict[str, Any] = {
         "preprocess": preprocess, "batch_size": config.batch_size, "threads": config.runtime.threads,
         "allow_truncated": config.data.allow_truncated, "on_reject": rejects.add, "empty": runtime.host_array,
@@ -71,20 +68,13 @@ def set_up(folder: Path, config: PretrainConfig, module: Any, augment: Any = Non
     if judged_by is not None and isinstance(policy, Views):
         judged_by = Loader(val, policy=policy, seed=config.seed, **common)
     learner = prepared(config, built, preprocess, train, rejects)
-    if stored:
-        plan, epochs = Plan(**stored["plan"]), stored["epochs"]
-    else:
-        plan = choose_form(settings, learner, batches, runtime)
-        epochs = config.epochs or EPOCHS
-        if config.minutes is not None and config.epochs is None:
-            epochs = epochs_for(config.minutes, learner, batches, runtime.form(plan.dtype, plan.channels_last))
-        write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": batches.side})
+    plan, epochs = settled(folder, config, EPOCHS, learner, batches, runtime, stored)
     runtime = runtime.form(plan.dtype, plan.channels_last, plan.compiled)
     runtime.place(learner)
     average = build_average(learner, config.optim, epochs * len(batches))
     optimizer = build_optimizer(learner, config.optim, plan.dtype)
     job = Job(
-        folder, settings, table, preprocess, batches, judged_by, learner, runtime, plan, epochs, optimizer, average,
+        folder, config, table, preprocess, batches, judged_by, learner, runtime, plan, epochs, optimizer, average,
         rejects,
     )  # fmt: skip
     known, asked = (probe_rows(rows, config.probe_images, config.seed) for rows in (train, val))

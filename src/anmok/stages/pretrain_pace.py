@@ -1,21 +1,41 @@
-"""How many epochs fit into some minutes, measured on real batches."""
+"""Form and length of a run without labels: how many epochs fit into some minutes is measured on real batches."""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+from anmok.core.files import write_json
 from anmok.core.progress import say
 from anmok.data.batches import Loader
+from anmok.engine.plan import Plan
 from anmok.engine.runtime import Runtime
+from anmok.stages.config import LearnConfig
+from anmok.stages.planning import choose_form
 
 BATCHES, SECONDS = 12, 20.0  # that a measurement takes at most
 OVERHEAD = 1.08  # of an epoch over its training steps: validation, probes, checkpoints, the optimizer
+
+
+def settled(
+    folder: Path, config: LearnConfig, usual: int, learner: nn.Module, batches: Loader, runtime: Runtime,
+    stored: Mapping[str, Any] | None,
+) -> tuple[Plan, int]:  # fmt: skip
+    """The plan and the epochs: as plan.json has them (`stored`), else measured, or `usual`; plan.json has them then."""
+    if stored:
+        return Plan(**stored["plan"]), stored["epochs"]
+    plan, epochs = choose_form(config, learner, batches, runtime), config.epochs or usual
+    if config.minutes is not None and config.epochs is None:
+        epochs = epochs_for(config.minutes, learner, batches, runtime.form(plan.dtype, plan.channels_last))
+    write_json(folder / "plan.json", {"plan": plan.to_dict(), "epochs": epochs, "side": batches.side})
+    return plan, epochs
 
 
 def epochs_for(minutes: float, learner: nn.Module, batches: Loader, runtime: Runtime) -> int:
