@@ -50,18 +50,18 @@ EFFECTS: dict[str, dict[str, Any]] = {
 }
 
 
-def first_network(quick: bool) -> Path:
+def first_network(epochs: int, quick: bool) -> Path:
     """The run that learned CIFAR-10; kept, as nothing of it depends on the seeds."""
     import anmok
 
-    name = f"fine-grained-first{'-quick' if quick else ''}"
+    name = f"fine-grained-first-{epochs}{'-quick' if quick else ''}"
     out = SCRATCH / name
     if not (out / "model").is_dir():
         table = anmok.open(data_root() / "cifar10")
         if quick:
             table = table.take(np.arange(0, len(table), 100))
         anmok.train(
-            table, out=fresh(name), config=RECIPE, image_size=32, epochs=1 if quick else FIRST_EPOCHS, batch_size=128,
+            table, out=fresh(name), config=RECIPE, image_size=32, epochs=epochs, batch_size=128,
             **{"model.pool": "auto", "preprocess.fit": "squash"},
         )  # fmt: skip
     return out
@@ -139,15 +139,18 @@ def main() -> None:
     import anmok
 
     options = arguments(
-        __doc__, seeds={"type": int, "nargs": "+", "default": [0, 1, 2]}, epochs={"type": int, "default": EPOCHS}
-    )
-    seeds, epochs = (options.seeds[:1], 1) if options.quick else (options.seeds, options.epochs)
+        __doc__, seeds={"type": int, "nargs": "+", "default": [0, 1, 2]}, epochs={"type": int, "default": EPOCHS},
+        first_epochs={"type": int, "default": FIRST_EPOCHS, "help": "Of the network that learns CIFAR-10."},
+    )  # fmt: skip
+    if options.quick:
+        options.seeds, options.epochs, options.first_epochs = options.seeds[:1], 1, 1
+    seeds, epochs = options.seeds, options.epochs
     source = data_root() / "trashnet"
     where = context(f"trashnet {fingerprint(source)}; cifar10")
-    first = first_network(options.quick)
+    first = first_network(options.first_epochs, options.quick)
     table = anmok.open(source / "split.csv")
     file = SCRATCH / f"fine-grained-cells{'-quick' if options.quick else ''}.json"
-    key = f"{RECIPE.read_text()} {where['data']} {where['versions']} {epochs}"
+    key = f"{RECIPE.read_text()} {where['data']} {where['versions']} {epochs} {options.first_epochs}"
     stored = json.loads(file.read_text()) if file.is_file() else {}
     known = stored.get(key, {})
     found: dict[str, list[float]] = {}
@@ -163,7 +166,7 @@ def main() -> None:
             for one_name in names:
                 found.setdefault(one_name, []).append(known[f"{one_name} {seed}"])
                 print(f"{one_name}, seed {seed}: {found[one_name][-1]:.4f}", flush=True)
-    note = f"{epochs} epochs; pretrained: the same network on CIFAR-10 at 32 px"
+    note = f"{epochs} epochs; pretrained: the same network, {options.first_epochs} epochs of CIFAR-10 at 32 px"
     finish(write("fine_grained", summary(found, seeds, note), where, options.quick), options.quick)
 
 
