@@ -333,6 +333,9 @@ def test_order_and_words() -> None:
     assert "no difference can be told" in said
     assert "Nor can it be told from e." in said
     assert "f was cut after 2 of 4 epochs" in said
+    of_others = " ".join(sentences([a, trial("default", 0.79), trial("e", 0.77)]))  # a paired sentence is the default's
+    assert "ahead of e" in of_others
+    assert "default" not in of_others
 
 
 def test_candidates_as_text_and_as_lists() -> None:

@@ -93,7 +93,7 @@ def find_lr(source: Source = None, /, *, out: Out = None, config: File = None, s
     found = stage(source, out=out, config=config, layers=(settings,))
     print(found)
     print(f"{found.path}/lr.png")
-    print(f"next: anmok train {'DATA' if source is None else source} {found.flags}")
+    print(f"next: anmok train {'DATA' if source is None else source} {found.flags}, and what else was set here")
 
 
 @with_tree(AutoTree)

@@ -99,11 +99,12 @@ def score_text(trial: Trial) -> str:
 
 
 def sentences(trials: list[Trial]) -> list[str]:
-    """What was chosen and by how much, how sure that is, and what failed."""
+    """What was chosen and by how much, how sure that is, and what failed; of the default `of_the_default` speaks."""
     first, *others = standing(trials)
     of = f"{count(first.epochs, 'epoch')} on {count(first.images, 'image')}"
     out = [f"Chosen: {first.candidate}, {score_text(first)} after {of}."]
-    rivals = [trial for trial in others if trial.rung == first.rung and trial.score is not None]
+    known = [trial for trial in others if trial.candidate != DEFAULT and trial.score is not None]
+    rivals = [trial for trial in known if trial.rung == first.rung]
     if rivals:
         gap = better(first) - better(rivals[0])
         sure = (
