@@ -10,7 +10,7 @@ from pathlib import Path
 from common import ANMOK, arguments, context, data_root, figure, fingerprint, finish, fresh, read_json, run, write
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-VIEWS = "flips"
+VIEWS = "shifts"
 BOUNDS = {"speed": (">= 0.91", "<= 16"), "best": (">= 0.92", "<= 45")}
 
 
