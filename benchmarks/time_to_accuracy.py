@@ -10,18 +10,16 @@ Both count from the first training step, with validation and, of ours, checkpoin
 
 from __future__ import annotations
 
+import itertools
 import json
 import statistics
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 from common import (
     ANMOK,
-    PEER,
     arguments,
-    clean_environment,
     context,
     data_root,
     figure,
@@ -32,7 +30,7 @@ from common import (
     run,
     write,
 )
-from train_speed import BATCH, SIZE, few
+from train_speed import fastai_epochs, few
 
 RECIPE = Path(__file__).parents[1] / "recipes" / "trashnet.toml"
 BOUND = ">= 3"
@@ -41,17 +39,11 @@ Curve = list[tuple[float, float]]  # of every epoch: seconds to its end, validat
 
 def fastai(source: Path, epochs: int, seed: int) -> tuple[Curve, float]:
     """Its curve from the first step, and the seconds before it."""
-    script = Path(__file__).with_name("peer_fastai.py")
-    command = [PEER, "-W", "ignore", script, source, 0, SIZE, BATCH, epochs, seed, 0]
     began = time.perf_counter()
-    done = subprocess.run([str(c) for c in command], env=clean_environment(), capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"fastai failed:\n{done.stderr[-3000:]}")
-    wall, curve, gone = time.perf_counter() - began, [], 0.0
-    for epoch in json.loads(done.stdout.splitlines()[-1])["epochs"]:
-        gone += epoch["wall_s"]
-        curve.append((gone, epoch["accuracy"]))
-    return curve, wall - gone
+    found = fastai_epochs(source, 0, epochs, seed)
+    wall = time.perf_counter() - began
+    ends = list(itertools.accumulate(epoch["wall_s"] for epoch in found))
+    return [(end, epoch["accuracy"]) for end, epoch in zip(ends, found, strict=True)], wall - ends[-1]
 
 
 def anmok(source: Path, epochs: int, seed: int) -> tuple[Curve, float]:

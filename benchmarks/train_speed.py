@@ -40,15 +40,20 @@ SIZE, BATCH, BOUND = 128, 64, ">= 2"
 WORKERS = (0, 2)
 
 
-def fastai(source: Path, workers: int, seed: int) -> Epoch:
-    """One epoch by fastai, in a process of its own."""
+def fastai_epochs(source: Path, workers: int, epochs: int, seed: int) -> list[dict[str, float]]:
+    """What peer_fastai.py says of each epoch, in a process of its own."""
     script = Path(__file__).with_name("peer_fastai.py")
-    command = [PEER, "-W", "ignore", script, source, workers, SIZE, BATCH, 1, seed, 0]
+    command = [PEER, "-W", "ignore", script, source, workers, SIZE, BATCH, epochs, seed, 0]
     done = subprocess.run([str(c) for c in command], env=clean_environment(), capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"fastai failed:\n{done.stderr[-3000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])["epochs"][0]
-    return Epoch(found["images"], found["train_s"], found["wall_s"], float("nan"))
+    return json.loads(done.stdout.splitlines()[-1])["epochs"]
+
+
+def fastai(source: Path, workers: int, seed: int) -> Epoch:
+    """One epoch by fastai."""
+    (found,) = fastai_epochs(source, workers, 1, seed)
+    return Epoch(int(found["images"]), found["train_s"], found["wall_s"], float("nan"))
 
 
 def anmok(source: Path, epochs: int, seed: int) -> tuple[dict[str, Any], list[Epoch], float]:

@@ -151,8 +151,8 @@ def test_a_time_is_kept_to_with_both(digits: Path, tmp_path: Path, nets: str) ->
         ({"optim": {"ema": 0.9, "lookahead": 0.5}}, "leave one of them out"),
         ({"optim": {"lookahead": 0.5, "lookahead_every": 500}}, "Lower it"),
         ({"training": {"grow_until": "5 min"}}, "grow_until"),
-        ({"model": "lenet", "adapt": "head", "training": {"grow": 0.5}}, "keep-features false"),
-        ({"model": "lenet", "adapt": "head", "training": {"skip": 0.5}}, "keep-features false"),
+        ({"model": "lenet", "adapt": "head", "training": {"grow": 0.5}}, "--model.no-keep-features"),
+        ({"model": "lenet", "adapt": "head", "training": {"skip": 0.5}}, "--model.no-keep-features"),
     ],
 )
 def test_what_does_not_go_together_is_refused_with_a_way_out(

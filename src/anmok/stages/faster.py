@@ -35,33 +35,40 @@ def check_faster(config: TrainConfig, image_size: int, named: bool = True) -> No
 
     named: whether the network is built by its name, which says what it takes.
     """
-    training, reason, way_out = config.training, "", "Leave it out."
-    if training.grow is not None and (reason := _objective(config)):
-        raise UsageError(reason, where="training.grow", code="setting", remedy=way_out)
-    if training.grow is not None:
-        if config.preprocess.colorspace in ("hsv", "hls"):
-            reason = f"a picture in {config.preprocess.colorspace} cannot be made smaller: its hues are angles."
-            way_out = "Leave it out, or take another --colorspace."
-        elif named:
-            reason, way_out = _sizes(config.model.name, growth_of(config, image_size))
+    found = {}
+    if config.training.grow is not None:
+        found["training.grow"] = _against_growing(config, image_size, named)
+    if config.training.skip is not None:
+        found["training.skip"] = _against_skipping(config)
+    for where, (reason, way_out) in found.items():
         if reason:
-            raise UsageError(reason, where="training.grow", code="setting", remedy=way_out)
-    if training.skip is None:
-        return
-    if not (reason := _objective(config)):
-        if config.data.balance != "none":
-            reason, way_out = "balanced sampling draws some images several times and weighs none.", (
-                "Leave one of the two out; --loss.class-weights balanced goes with both."
-            )  # fmt: skip
-        elif config.loss.name == "soft-f1":
-            reason, way_out = "soft-f1 is no mean over images, so none has a loss of its own.", "Take another --loss."
-        elif config.augment.mixup or config.augment.cutmix:
-            reason = "a mixed image has the loss of two."
-            way_out = "Leave mixup and cutmix out, or this."
-        elif config.runtime.compile == "true":
-            reason, way_out = "what each image weighs is looked up, which is not compiled.", "Leave --compile out."
-    if reason:
-        raise UsageError(reason, where="training.skip", code="setting", remedy=way_out)
+            raise UsageError(reason, where=where, code="setting", remedy=way_out)
+
+
+def _against_growing(config: TrainConfig, image_size: int, named: bool) -> tuple[str, str]:
+    """('', '') where images may grow, else (why not, the way out)."""
+    if reason := _objective(config):
+        return reason, "Leave it out."
+    if (space := config.preprocess.colorspace) in ("hsv", "hls"):
+        reason = f"a picture in {space} cannot be made smaller: its hues are angles."
+        return reason, "Leave it out, or take another --colorspace."
+    return _sizes(config.model.name, growth_of(config, image_size)) if named else ("", "")
+
+
+def _against_skipping(config: TrainConfig) -> tuple[str, str]:
+    """('', '') where epochs may leave images out, else (why not, the way out)."""
+    if reason := _objective(config):
+        return reason, "Leave it out."
+    if config.data.balance != "none":
+        reason = "balanced sampling draws some images several times and weighs none."
+        return reason, "Leave one of the two out; --loss.class-weights balanced goes with both."
+    if config.loss.name == "soft-f1":
+        return "soft-f1 is no mean over images, so none has a loss of its own.", "Take another --loss."
+    if config.augment.mixup or config.augment.cutmix:
+        return "a mixed image has the loss of two.", "Leave mixup and cutmix out, or this."
+    if config.runtime.compile == "true":
+        return "what each image weighs is looked up, which is not compiled.", "Leave --runtime.compile out."
+    return "", ""
 
 
 def _objective(config: TrainConfig) -> str:
@@ -162,5 +169,5 @@ def attach(learner: Supervised, skipping: Skipping | None) -> None:
 def _kept(where: str) -> UsageError:
     return UsageError(
         "a frozen part's features are computed once, and epochs of them take next to nothing.", where=where,
-        code="setting", remedy="Leave it out, or compute them in every epoch: --model.keep-features false.",
+        code="setting", remedy="Leave it out, or compute them in every epoch: --model.no-keep-features.",
     )  # fmt: skip
