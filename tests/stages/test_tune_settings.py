@@ -232,7 +232,7 @@ def test_a_network_too_slow_for_its_time_is_a_row(
 def test_a_real_search(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "s"
     flags = "--search lr,weight_decay --proposals 3 --rungs 1 --brackets 1 --minutes 0.4 --model lenet --image-size 16"
-    more = "--plan none --threads 1 --batch-size 16 --augment none --optim.name sgd --optim.lr 2"
+    more = "--plan none --threads 1 --batch-size 16 --augment none --optim.name sgd --optim.lr 0.02"
     main(["tune", str(digits), *flags.split(), *more.split(), "--out", str(out)])
     said = capsys.readouterr().out
     for text in ("Chosen: ", f"{out}/search.png", f"--config {out}/best.toml"):
