@@ -120,6 +120,12 @@ def test_trained_judged_and_decided(run: Run) -> None:
     assert (run.path / "report-test.html").stat().st_size > 10_000
 
 
+def test_no_crop_by_default(place: Path, tmp_path: Path) -> None:
+    settings = {name: value for name, value in SMALL.items() if name != "augment"}
+    config = train(place / "table.parquet", out=tmp_path / "run", **{**settings, "epochs": 1}).config
+    assert (config.augment.policy, config.augment.scale, config.augment.translate) == ("light", (1.0, 1.0), 0.0625)
+
+
 def test_predicted_to_a_csv_with_the_thresholds(run: Run, place: Path, tmp_path: Path) -> None:
     predict(run, place / "cells.csv", out=tmp_path / "p.csv")
     rows = pl.read_csv(tmp_path / "p.csv")

@@ -14,7 +14,7 @@ from anmok.core.optional import need
 from anmok.data.sources import open_table
 from anmok.stages.choices import check_choices
 from anmok.stages.config import TrainConfig
-from anmok.stages.defaults import with_defaults
+from anmok.stages.defaults import for_labels, with_defaults
 from anmok.stages.image_text_settings import wants_pairs
 from anmok.stages.prepare import prepare
 from anmok.stages.ranks import refuse_ranks, together
@@ -80,9 +80,10 @@ def start(folder: Path, source: Any, resolved: TrainConfig, module: Any = None, 
             resolved = with_tower(resolved)
             module = tower = tower_of(resolved)
         resolved = with_defaults(resolved)
+        table = open_table(source, resolved.data, resolved.labels)
+        resolved = for_labels(resolved, several=table.task == "multilabel")
         write_atomic(folder / "config.toml", header("train", source) + dump_toml(resolved))
         keep(resolved.augment, folder, augment)
-        table = open_table(source, resolved.data, resolved.labels)
         check_choices(resolved, module)
         table = prepare(table, resolved)
         if tower is not None:
