@@ -10,6 +10,7 @@ HOW = {
     "probabilities", "greedy": "mean of a greedy selection", "stack": "logistic regression on the members",
     "soup": "mean of the weights: one network", "greedy-soup": "mean of the weights of a greedy selection: one network",
 }  # fmt: skip
+IDLE = 0.0005  # a weight that is shown as 0.000
 
 
 def ensemble_lines(facts: Mapping[str, Any]) -> list[str]:
@@ -32,6 +33,9 @@ def ensemble_rows(facts: Mapping[str, Any]) -> dict[str, str]:
         out["latency"] = latency_text(facts)
     if facts.get("gain"):
         out["gain"] = gain_text(facts["gain"])
+    pairs = zip(facts["members"], weights, strict=True)
+    if idle := [name for name, weight in pairs if weight is not None and weight < IDLE]:
+        out["to leave out"] = f"{', '.join(idle)}: of no weight, but paid for in time"
     return out
 
 
