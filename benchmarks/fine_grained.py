@@ -1,15 +1,16 @@
 """Pretrained or from scratch, on 10, 30 and 100 % of the target's images; and what the fine-grained recipe adds.
 
-    .venv/bin/python benchmarks/fine_grained.py              # seeds 0, 1, 2; about an hour on two quiet cores
+    .venv/bin/python benchmarks/fine_grained.py              # seeds 0, 1, 2; more than an hour each
+    .venv/bin/python benchmarks/fine_grained.py --seeds 0 --epochs 20 --first-epochs 8   # 80 minutes of one core
     .venv/bin/python benchmarks/fine_grained.py --quick
 
 A small network learns CIFAR-10 at 32 pixels. From it, and from scratch, TrashNet's six materials are learned (the
 authors' split) from a tenth, three tenths and all of the training photos of each class, with the same settings and
-epochs; validation and test stay whole. Then, on all photos and from the pretrained network, what recipes/
-fine-grained.toml changes is changed by itself: bilinear pooling, a larger input, both; and each of these networks
+epochs; validation and test stay whole. Then, on all photos and from the pretrained network, what fine
+differences are said to want is changed by itself: bilinear pooling, a larger input, both; and each of these networks
 answers once more with its attention crop beside the whole picture (`--tta attention`), which nothing is trained for.
-Test accuracy, mean over seeds (which draw photos, initial weights and order) with Student's t interval. Stored cell by
-cell: a second call goes on.
+Test accuracy, mean over seeds (which draw photos, initial weights and order) with Student's t interval; of one seed
+Wilson's over the test images. Stored cell by cell: a second call goes on.
 """
 
 from __future__ import annotations
@@ -113,8 +114,18 @@ def cells(quick: bool) -> dict[str, tuple[bool, float, dict[str, Any]]]:
     return out
 
 
-def summary(found: dict[str, list[float]], seeds: list[int], note: str) -> list[Figure]:
-    """Means with their intervals over seeds; of pretraining the gain over scratch, of the recipe that over without."""
+def interval(numbers: list[float], n: int) -> tuple[float | None, float | None]:
+    """Student's over seeds; of one seed Wilson's of an accuracy on n images, of a difference (n = 0) none."""
+    from anmok.evaluate.intervals import wilson
+
+    if len(numbers) == 1 and not n:
+        return None, None
+    low, high = t_interval(numbers) if len(numbers) > 1 else wilson(numbers[0] * n, n)
+    return rounded(low), rounded(high)
+
+
+def summary(found: dict[str, list[float]], seeds: list[int], note: str, n: int) -> list[Figure]:
+    """Means with their intervals; of pretraining the gain over scratch, of each change that over without."""
     out = []
     for name, values in found.items():
         base, _, effect = name.partition(", ")
@@ -127,9 +138,9 @@ def summary(found: dict[str, list[float]], seeds: list[int], note: str) -> list[
             rows[f"gain over {against}"] = [a - b for a, b in zip(values, found[against], strict=True)]
         for quantity, numbers in rows.items():
             row = figure(name, quantity, "share", numbers, seeds=seeds, note=note)
-            low, high = t_interval(numbers) if len(numbers) > 1 else (numbers[0], numbers[0])
-            mean = rounded(statistics.mean(numbers))
-            out.append(Figure(**{**vars(row), "value": mean, "low": rounded(low), "high": rounded(high)}))
+            mean = statistics.mean(numbers)
+            low, high = interval(numbers, n if quantity == "test accuracy" else 0)
+            out.append(Figure(**{**vars(row), "value": rounded(mean), "low": low, "high": high}))
     return out
 
 
@@ -167,7 +178,8 @@ def main() -> None:
                 found.setdefault(one_name, []).append(known[f"{one_name} {seed}"])
                 print(f"{one_name}, seed {seed}: {found[one_name][-1]:.4f}", flush=True)
     note = f"{epochs} epochs; pretrained: the same network, {options.first_epochs} epochs of CIFAR-10 at 32 px"
-    finish(write("fine_grained", summary(found, seeds, note), where, options.quick), options.quick)
+    n = len(table.where(split="test"))
+    finish(write("fine_grained", summary(found, seeds, note, n), where, options.quick), options.quick)
 
 
 if __name__ == "__main__":
