@@ -7,7 +7,7 @@ the same augmentation and the same candidates of learning rate and epochs. 1,000
 the candidates and the epoch; the 10,000 test images are looked at once a row. Intervals are Wilson's, 95 %.
 
     .venv/bin/python benchmarks/pretrain.py --objective scratch        # what the others are compared with
-    .venv/bin/python benchmarks/pretrain.py --objective contrastive    # one objective; up to 45 quiet minutes
+    .venv/bin/python benchmarks/pretrain.py --objective contrastive    # one objective; up to 45 minutes
     .venv/bin/python benchmarks/pretrain.py                            # scratch and all five
 
 A row is stored as soon as it is known, and is not measured again for the same recipe, data and versions; a pretraining
