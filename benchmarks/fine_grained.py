@@ -1,4 +1,4 @@
-"""Pretrained or from scratch, on 10, 30 and 100 % of the target's images; and what the fine-grained recipe adds.
+"""Pretrained or from scratch, on 10, 30 and 100 % of the target's images; and what fine differences gain by.
 
     .venv/bin/python benchmarks/fine_grained.py              # seeds 0, 1, 2; more than an hour each
     .venv/bin/python benchmarks/fine_grained.py --seeds 0 --epochs 20 --first-epochs 8   # 80 minutes of one core
@@ -6,9 +6,9 @@
 
 A small network learns CIFAR-10 at 32 pixels. From it, and from scratch, TrashNet's six materials are learned (the
 authors' split) from a tenth, three tenths and all of the training photos of each class, with the same settings and
-epochs; validation and test stay whole. Then, on all photos and from the pretrained network, what fine
-differences are said to want is changed by itself: bilinear pooling, a larger input, both; and each of these networks
-answers once more with its attention crop beside the whole picture (`--tta attention`), which nothing is trained for.
+epochs; validation and test stay whole. Then, on all photos and from the pretrained network, what fine differences
+are said to want is changed by itself: bilinear pooling, a larger input, both; and each of these networks answers once
+more with its attention crop beside the whole picture (`--tta attention`), which nothing is trained for.
 Test accuracy, mean over seeds (which draw photos, initial weights and order) with Student's t interval; of one seed
 Wilson's over the test images. Stored cell by cell: a second call goes on.
 """
