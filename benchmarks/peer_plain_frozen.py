@@ -50,24 +50,34 @@ def accuracy(model: torch.nn.Module, loader: DataLoader) -> float:
         return sum(int((model(x).argmax(1) == y).sum()) for x, y in loader) / len(loader.dataset)
 
 
+def opened(source: str, workers: int, size: int, batch: int, shuffle: bool) -> dict[str, DataLoader]:
+    """A loader of each split; shuffle: the training photos."""
+    with Path(source).open() as file:
+        rows = list(csv.DictReader(file))
+    classes = sorted({row["label"] for row in rows})
+    return {
+        split: DataLoader(
+            Photos(Path(source).parent, [row for row in rows if row["split"] == split], classes, size), batch,
+            shuffle=shuffle and split == "train", num_workers=workers,
+        )
+        for split in ("train", "val", "test")
+    }  # fmt: skip
+
+
+def frozen(weights: str) -> torch.nn.Module:
+    """The body with these weights, in eval mode; its last layer is anew."""
+    model = resnet18(weights=None)
+    model.load_state_dict({k: v for k, v in load_file(weights).items() if not k.startswith("fc.")}, strict=False)
+    return model.requires_grad_(False).eval()
+
+
 def main(source: str, weights: str, workers: int, size: int, batch: int, epochs: int, seed: int) -> None:
     """Train, stop the clock, and look at the test images."""
     began = time.perf_counter()
     torch.manual_seed(seed)
-    with Path(source).open() as file:
-        rows = list(csv.DictReader(file))
-    classes = sorted({row["label"] for row in rows})
-    loaders = {
-        split: DataLoader(
-            Photos(Path(source).parent, [row for row in rows if row["split"] == split], classes, size), batch,
-            shuffle=split == "train", num_workers=workers,
-        )
-        for split in ("train", "val", "test")
-    }  # fmt: skip
-    model = resnet18(weights=None)
-    model.load_state_dict({k: v for k, v in load_file(weights).items() if not k.startswith("fc.")}, strict=False)
-    model.requires_grad_(False).eval()
-    model.fc = torch.nn.Linear(model.fc.in_features, len(classes))
+    loaders = opened(source, workers, size, batch, shuffle=True)
+    model = frozen(weights)
+    model.fc = torch.nn.Linear(model.fc.in_features, len(loaders["train"].dataset.classes))
     optimizer = torch.optim.Adam(model.fc.parameters(), 0.01)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(loaders["train"]))
     val = 0.0
