@@ -77,6 +77,8 @@ def test_every_model_is_a_row(digits: Path, tmp_path: Path) -> None:
     assert 5e7 < lenet.peak_memory_bytes < 8e9
     assert lenet.latency_ms is not None
     assert lenet.latency_ms > 0
+    assert lenet.runtime.split()[0] in ("torch", "onnxruntime", "openvino")
+    assert not any("torch's" in note for note in lenet.notes)
     assert [part["size"] for part in lenet.sizes] == [24, 40]
     assert all(part["accuracy"]["value"] is not None for part in lenet.sizes)
     assert lenet.reach is not None

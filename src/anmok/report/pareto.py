@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
@@ -14,8 +15,8 @@ HEIGHT = 320
 PLOTS = (260, 430, 560)  # widths of the plot for which names are placed: on a phone, beside a text, as a picture
 LETTER, LINE = 6.6, 14  # pixels of a letter of 12 pixels, and of its line
 POINT = 7  # radius kept free around a point
-# Where a name may stand: to the right, pixels; down, pixels; which end of it is there.
-End = Literal["left", "right"]
+# Where a name may stand: to the right, pixels; down, pixels; which part of it is there.
+End = Literal["left", "right", "center"]
 PLACES: tuple[tuple[int, int, End], ...] = (
     (10, 0, "left"), (-10, 0, "right"), (8, -13, "left"), (8, 14, "left"), (-8, -13, "right"), (-8, 14, "right"),
     (8, -27, "left"), (8, 28, "left"), (-8, -27, "right"), (-8, 28, "right"), (8, -41, "left"), (-8, 42, "right"),
@@ -35,35 +36,54 @@ class Spot(NamedTuple):
 
 
 def places(
-    spots: Sequence[Spot], widths: Sequence[float] = PLOTS, height: float = HEIGHT
+    spots: Sequence[Spot], widths: Sequence[float] = PLOTS, height: float = HEIGHT, front: Sequence[int] = ()
 ) -> list[tuple[int, int, End]]:
-    """Where each name stands, of PLACES: so that names cover neither each other, nor points, nor intervals.
+    """Where each name stands: so that names cover neither each other, nor points, nor intervals, nor the front's line.
 
-    Taken one after the other, from the left; each where it covers least in plots of all the widths.
+    Of PLACES, and over and under its interval; taken one after the other, from the left, the right, the top and the
+    bottom, each where it covers least in plots of all the widths; of these four the one that covers least in all.
+    front: of the spots, those that the line joins, from the left.
     """
-    taken: dict[int, tuple[int, int, End]] = {}
-    for i in sorted(range(len(spots)), key=lambda i: (spots[i].x, spots[i].y)):
-        others = [(spots[j], place) for j, place in taken.items()]
 
-        def cost(place: tuple[int, int, End], i: int = i, others: Any = others) -> float:
-            total = 0.0
-            for width in widths:
-                mine = _box(spots[i], place, width, height)
-                total += 4 * _outside(mine, width, height)
-                total += sum(_overlap(mine, _box(spot, at, width, height)) for spot, at in others)
-                for j, spot in enumerate(spots):
-                    total += sum(_overlap(mine, part) for part in _drawn(spot, width, height, own=j == i))
-            return total
+    def cost(i: int, place: tuple[int, int, End], others: Mapping[int, tuple[int, int, End]]) -> float:
+        total = 0.0
+        for width in widths:
+            mine = _box(spots[i], place, width, height)
+            total += 4 * _outside(mine, width, height)
+            total += sum(_overlap(mine, _box(spots[j], at, width, height)) for j, at in others.items())
+            total += sum(_overlap(mine, part) for part in _line([spots[j] for j in front], width, height))
+            for j, spot in enumerate(spots):
+                total += sum(_overlap(mine, part) for part in _drawn(spot, width, height, own=j == i))
+        return round(total, 3)
 
-        taken[i] = min(PLACES, key=lambda place: (round(cost(place), 3), PLACES.index(place)))
+    def one_by_one(order: Sequence[int]) -> tuple[float, dict[int, tuple[int, int, End]]]:
+        taken: dict[int, tuple[int, int, End]] = {}
+        total = 0.0
+        for i in order:
+            known = [(cost(i, place, taken), n, place) for n, place in enumerate(_near(spots[i], height))]
+            least, _, taken[i] = min(known)
+            total += least
+        return total, taken
+
+    from_left = sorted(range(len(spots)), key=lambda i: (spots[i].x, spots[i].y))
+    from_top = sorted(range(len(spots)), key=lambda i: (spots[i].y, spots[i].x))
+    found = [one_by_one(order) for order in (from_left, from_left[::-1], from_top, from_top[::-1])]
+    taken = min(found, key=lambda one: one[0])[1]
     return [taken[i] for i in range(len(spots))]
+
+
+def _near(spot: Spot, height: float) -> list[tuple[int, int, End]]:
+    """The places around a point, then those under and over its interval."""
+    ends = ((spot.bottom - spot.y) * height + 11, (spot.top - spot.y) * height - 11)
+    aligned: tuple[tuple[int, End], ...] = ((0, "center"), (6, "right"), (-6, "left"))
+    return [*PLACES, *((dx, round(end), part) for end in ends for dx, part in aligned)]
 
 
 def _box(spot: Spot, place: tuple[int, int, End], width: float, height: float) -> Box:
     """What a name covers, pixels."""
     dx, dy, end = place
     long = LETTER * len(spot.name)
-    left = spot.x * width + dx - (long if end == "right" else 0)
+    left = spot.x * width + dx - {"left": 0.0, "center": long / 2, "right": long}[end]
     middle = spot.y * height + dy
     return left, middle - LINE / 2, left + long, middle + LINE / 2
 
@@ -73,6 +93,15 @@ def _drawn(spot: Spot, width: float, height: float, own: bool) -> list[Box]:
     x, y = spot.x * width, spot.y * height
     line = (x - 3, spot.top * height, x + 3, spot.bottom * height)
     return [line] if own else [line, (x - POINT, y - POINT, x + POINT, y + POINT)]
+
+
+def _line(front: Sequence[Spot], width: float, height: float) -> list[Box]:
+    """The steps that join the points of the front: along, then up."""
+    out = []
+    for a, b in itertools.pairwise(front):
+        across, up = b.x * width, a.y * height
+        out += [(a.x * width, up - 2, across, up + 2), (across - 2, b.y * height, across + 2, up)]
+    return out
 
 
 def _overlap(a: Box, b: Box) -> float:
@@ -143,7 +172,8 @@ def pareto(rows: Sequence[Mapping[str, Any]], front: Sequence[str]) -> Any:
                 ],
             )
         )  # fmt: skip
-    for point, (dx, dy, end) in zip(points, places(spots), strict=True):
+    joined = sorted((i for i, p in enumerate(points) if p["on"]), key=lambda i: points[i]["latency"])
+    for point, (dx, dy, end) in zip(points, places(spots, front=joined), strict=True):
         text = alt.Chart(table([point])).mark_text(dx=dx, dy=dy, align=end, fontSize=12, style="value", clip=False)
         layers.append(text.encode(x=x, y=y, text="model:N"))
     return alt.layer(*layers).properties(width=WIDTH, height=HEIGHT)

@@ -11,7 +11,6 @@ from anmok.data.table import Table, class_counts
 from anmok.stages.compare_measure import (
     accuracy,
     at_scale,
-    busy,
     latency_ms,
     look,
     probabilities,
@@ -93,18 +92,22 @@ def with_scores(row: Row, evaluation: Evaluation) -> Row:
 
 
 def with_measures(row: Row, model: Any, entry: Entry, multiple: int = 1) -> Row:
-    """The row with what is measured alike of a network and of a baseline, see `compare_measure`."""
+    """The row with what is measured alike of a network and of a baseline, see `compare_measure`; speed is apart."""
     own, rows = entry.config.compare, entry.table.labelled().where(split="test")
     test = look(rows, model.preprocess, **entry.looking)
     train = look(entry.table.where(split="train"), model.preprocess, **entry.looking)
-    batch = test.images.repeat(-(-own.batch // len(test.images)), axis=0)[: own.batch]
     plain = accuracy(probabilities(model, test.images), test.targets, model.task)
-    if doubt := busy():
-        row = row.noted(doubt)
     return row.with_(
-        latency_ms=latency_ms(model, test.images[:1]), throughput=throughput(model, batch), batch=own.batch,
         image_size=model.preprocess.image_size,
         train_accuracy=accuracy(probabilities(model, train.images), train.targets, model.task),
         shuffled=shuffled(model, test, plain, own.grid, entry.config.seed),
         sizes=tuple(at_scale(model, rows, plain, scale, multiple, entry.looking) for scale in own.sizes),
     )  # fmt: skip
+
+
+def with_speed(row: Row, model: Any, entry: Entry) -> Row:
+    """The row with the speed of a model as it answers in Python."""
+    own, rows = entry.config.compare, entry.table.labelled().where(split="test")
+    images = look(rows, model.preprocess, **entry.looking | {"most": own.batch}).images
+    batch = images.repeat(-(-own.batch // len(images)), axis=0)[: own.batch]
+    return row.with_(latency_ms=latency_ms(model, images[:1]), throughput=throughput(model, batch), batch=own.batch)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from anmok.core.errors import AnmokError
 from anmok.core.files import read_json
 from anmok.core.progress import say
-from anmok.stages.compare_entry import Entry, share_of, too_few, with_measures, with_scores
-from anmok.stages.compare_measure import accuracy, look, peak_memory_bytes, reach
+from anmok.stages.bench_model import bench_model
+from anmok.stages.compare_entry import Entry, share_of, too_few, with_measures, with_scores, with_speed
+from anmok.stages.compare_measure import accuracy, busy, look, peak_memory_bytes, reach
 from anmok.stages.compare_row import Row, undefined
 from anmok.stages.compare_train import told, train_run, train_share
 from anmok.stages.evaluate import evaluate
+from anmok.stages.tune_trial import hushed
+
+TURN_S = 0.15  # seconds of every turn of a runtime
 
 
 def network(entry: Entry, row: Row) -> Row:
@@ -54,8 +59,32 @@ def _measured(entry: Entry, row: Row) -> Row:
     cost = cost_of(backbone, preprocess.image_size, preprocess.depth)
     row = row.with_(parameters=cost.parameters, gmacs=cost.gmacs, device=_device(entry))
     row = with_measures(row, model, entry, accepts(entry.name).multiple)
+    row = _timed(row, model, entry).noted(*filter(None, [busy()]))
     test = look(entry.table.where(split="test"), preprocess, **entry.looking)
     return row.with_(reach=reach(model, test))
+
+
+def _timed(row: Row, model: Any, entry: Entry) -> Row:
+    """The row with the speed that `anmok export` gives, of the fastest runtime that answers alike; on a GPU, and where
+    that cannot be, with that of torch, and why."""
+    batch, threads = entry.config.compare.batch, entry.config.runtime.threads
+    if row.device != "cpu":
+        return with_speed(row, model, entry).with_(runtime="torch", batch_runtime="torch")
+    try:
+        with hushed():
+            chosen = bench_model(model, batches=tuple({1, batch}), threads=threads, int8=False, seconds=TURN_S).chosen
+        one, many = chosen[1], chosen[batch]
+    except (AnmokError, KeyError) as error:
+        why = error.message if isinstance(error, AnmokError) else "no runtime was taken"
+        row = row.noted(f"its speed is torch's, not that of an exported graph: {why.rstrip('.')}")
+        return with_speed(row, model, entry).with_(runtime="torch", batch_runtime="torch")
+    return row.with_(
+        latency_ms=one.ms,
+        throughput=many.images_per_s,
+        batch=batch,
+        runtime=str(one.form),
+        batch_runtime=str(many.form),
+    )
 
 
 def _share(entry: Entry, row: Row, share: float) -> dict[str, Any]:

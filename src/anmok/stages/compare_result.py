@@ -122,7 +122,7 @@ def _flat(row: Row) -> dict[str, Any]:
     out |= _spread("accuracy", row.accuracy) | _spread("macro_f1", row.macro_f1)
     out |= {"train_accuracy": value(row.train_accuracy), "gap": row.gap}
     for name in ("image_size", "epochs", "train_seconds", "train_images_per_s", "latency_ms", "throughput", "batch",
-                 "device", "parameters", "gmacs", "peak_memory_bytes"):  # fmt: skip
+                 "runtime", "batch_runtime", "device", "parameters", "gmacs", "peak_memory_bytes"):  # fmt: skip
         out[name] = getattr(row, name)
     out |= {f"accuracy_at_{part['share']:g}": value(part["accuracy"]) for part in row.shares}
     out["accuracy_shuffled"] = value(row.shuffled)

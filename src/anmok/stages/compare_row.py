@@ -18,12 +18,12 @@ class Row:
     simple: a baseline, no network; error: why there are no figures, with its code; notes: what a reader must know.
     accuracy, macro_f1: on the whole test split; train_accuracy: on training images, without augmentation. epochs;
     train_seconds: of training steps, data included; train_images_per_s: over those. image_size: pixels. latency_ms:
-    median of one prepared image; throughput: images/s in batches of `batch`; both on `device`. parameters; gmacs: 1e9
-    multiplications with additions, of an image. peak_memory_bytes: of the process (on a GPU: of torch's tensors there)
-    until it had learned. shares: {share, images, accuracy}, smallest first, the last is all; shuffled: accuracy
-    after the patches changed places, `plain`: on the same images as they are, `grid`; sizes: {scale, size, accuracy}.
-    reach: radius that holds 95 % of the effective receptive field, as a share of the side. guess: accuracy of the most
-    frequent label.
+    median of one prepared image; throughput: images/s in batches of `batch`; both on `device`, by runtime and
+    batch_runtime. parameters; gmacs: 1e9 multiplications with additions, of an image. peak_memory_bytes: of the process
+    (on a GPU: of torch's tensors there) until it had learned. shares: {share, images, accuracy}, smallest first, the
+    last is all; shuffled: accuracy after the patches changed places, `plain`: on the same images as they are, `grid`;
+    sizes: {scale, size, accuracy}. reach: radius that holds 95 % of the effective receptive field, as a share of the
+    side. guess: accuracy of the most frequent label.
     """
 
     model: str
@@ -45,6 +45,8 @@ class Row:
     latency_ms: float | None = None
     throughput: float | None = None
     batch: int | None = None
+    runtime: str = ""
+    batch_runtime: str = ""
     device: str = ""
     parameters: int | None = None
     gmacs: float | None = None

@@ -10,8 +10,8 @@ from anmok.core.progress import say, warn
 from anmok.data.table import Table
 from anmok.stages.baseline import Features, Known, SimpleModel, build_features, compute, fitted_on
 from anmok.stages.baseline_names import baseline_name
-from anmok.stages.compare_entry import Entry, share_of, too_few, with_measures, with_scores
-from anmok.stages.compare_measure import accuracy, peak_memory_bytes
+from anmok.stages.compare_entry import Entry, share_of, too_few, with_measures, with_scores, with_speed
+from anmok.stages.compare_measure import accuracy, busy, peak_memory_bytes
 from anmok.stages.compare_row import Row, undefined
 from anmok.stages.evaluate import stamped
 from anmok.stages.judge import judge, write_evaluation
@@ -42,7 +42,8 @@ def simple(entry: Entry, row: Row) -> Row:
     if seconds > 60 * entry.config.minutes:
         warn(f"{entry.name} took {seconds / 60:.1f} minutes; nothing ends a baseline before it is fitted")
         row = row.noted(f"fitted in {seconds / 60:.1f} minutes, more than the networks had")
-    row = with_measures(row, model, entry)
+    row = with_speed(with_measures(row, model, entry), model, entry)
+    row = row.noted(*filter(None, [busy()]))
     row = row.with_(reach=undefined("a classifier on features has no receptive field to measure"))
     shares = tuple(_share(entry, row, features, known, share) for share in entry.config.compare.shares)
     return row.with_(shares=shares, done=True).save(entry.folder)
