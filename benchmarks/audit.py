@@ -1,6 +1,6 @@
 """A whole audit, report written, beside CleanVision, fastdup and imagededup: TrashNet and the photos.  About 6 minutes.
 
-    benchmarks/setup-peers-audit && .venv/bin/python benchmarks/audit.py
+    benchmarks/setup-peers audit && .venv/bin/python benchmarks/audit.py
 
 Each is a process of its own; they take turns, three times. images/s count from the first call to the last result, with
 imports left out for every one of them (ours import what they need on the way, so ours are called once on ten images

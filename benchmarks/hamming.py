@@ -1,6 +1,6 @@
 """All near pairs of 64-bit hashes, up to ten million, beside faiss's index that is exact too.  About 5 minutes.
 
-    benchmarks/setup-peers-audit && .venv/bin/python benchmarks/hamming.py
+    benchmarks/setup-peers audit && .venv/bin/python benchmarks/hamming.py
 
 Random hashes, 1 % of them planted near another one. Ours runs in a new process for every size, so that its peak memory
 is its own, after a search that compiles the kernel or loads it. faiss runs on the same hashes, with every hash as a

@@ -1,6 +1,6 @@
 """Planted near duplicates beside imagededup, CleanVision and fastdup: recall and precision per kind.  About 8 minutes.
 
-    benchmarks/setup-peers-audit && .venv/bin/python benchmarks/near_duplicates.py
+    benchmarks/setup-peers audit && .venv/bin/python benchmarks/near_duplicates.py
 
 400 photos (the 200 of photos/ and 200 of TrashNet's training photos) and, of each kind of change, a copy of every one
 of them: 800 pictures a kind. Recall: the share of photos that are in one group with their copy; precision: the share

@@ -1,6 +1,6 @@
 """Suspect labels beside cleanlab: 5 % of 10,000 CIFAR-10 labels flipped, ranked by the same probabilities.  15 minutes.
 
-    benchmarks/setup-peers-audit && .venv/bin/python benchmarks/suspect_labels.py
+    benchmarks/setup-peers audit && .venv/bin/python benchmarks/suspect_labels.py
 
 The images are the first 1,000 of each class of the training file. Each seed flips 5 % of them to another class drawn
 uniformly, makes out-of-fold predictions (`anmok audit --suspect-labels` does the same), and gives the very same
