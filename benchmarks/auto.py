@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,6 @@ from common import (
     SCRATCH,
     Figure,
     arguments,
-    clean_environment,
     context,
     data_root,
     figure,
@@ -40,7 +37,7 @@ from common import (
     run,
     write,
 )
-from transfer_speed import few_with_test
+from transfer_speed import few_with_test, other
 
 from anmok.evaluate.intervals import wilson
 
@@ -79,22 +76,9 @@ def ours(source: Path, minutes: float, seed: int, out: Path) -> Run:
     """`anmok auto`, and what its own test evaluation says."""
     seconds = run(ANMOK, "auto", source, "--minutes", str(minutes), "--seed", str(seed), "--out", out, show=True)
     facts = read_json(out / "auto.json")
-    facts = read_json(out / "auto.json")
     test = read_json(out / facts["best"] / "evaluation-test.json")
     right = round(test["metrics"]["accuracy"]["value"] * test["n"])
     return {"seconds": seconds, "right": right, "n": test["n"], "what": facts["sentence"]}
-
-
-def peer(python: Path, script: str, source: Path, *words: Any) -> Run:
-    """A peer in a process of its own, which prints one JSON object."""
-    began = time.perf_counter()
-    command = [str(c) for c in (python, "-W", "ignore", HERE / script, source, *words)]
-    done = subprocess.run(command, env=clean_environment(), capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"{script} failed:\n{done.stderr[-3000:]}")
-    found = json.loads(done.stdout.splitlines()[-1])
-    print(f"{script}: {time.perf_counter() - began:.0f} s with the look at the test images", flush=True)
-    return found
 
 
 def main() -> None:
@@ -110,17 +94,18 @@ def main() -> None:
     }
     where = context(f"trashnet {fingerprint(folder)} cifar10 {fingerprint(data_root() / 'cifar10')}", peer_versions())
     file = SCRATCH / f"auto{'-quick' if options.quick else ''}.json"
+    key = f"{where['data']} {where['machine']} {where['versions']} {where['peers']} {minutes:g} min"
     stored = read_json(file) if file.is_file() else {}
-    known: dict[str, Run] = stored.setdefault(f"{where['machine']} {minutes:g} min", {})
+    known: dict[str, Run] = stored.setdefault(key, {})
     figures: list[Figure] = []
     for data in options.only:
         source, size = sources[data], SIZES[data]
         for seed in options.seeds:
             subjects: dict[str, Callable[[], Run]] = {
                 "anmok auto": lambda s=seed, d=data, f=source: ours(f, minutes, s, fresh(f"auto-{d}-{s}")),
-                "fastai": lambda s=seed, f=source, w=size: peer(PEER, "peer_fastai_auto.py", f, w, minutes, s),
-                "AutoGluon": lambda s=seed, d=data, f=source, w=size: peer(
-                    AUTOGLUON, "peer_autogluon.py", f, w, minutes, s, known[f"{d}, fastai, seed {s}"]["epochs"]
+                "fastai": lambda s=seed, f=source, w=size: other(PEER, HERE / "peer_fastai_auto.py", f, w, minutes, s),
+                "AutoGluon": lambda s=seed, d=data, f=source, w=size: other(
+                    AUTOGLUON, HERE / "peer_autogluon.py", f, w, minutes, s, known[f"{d}, fastai, seed {s}"]["epochs"]
                 ),
             }
             for name, do in subjects.items():

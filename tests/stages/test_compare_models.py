@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -243,3 +244,18 @@ def test_a_child_that_is_asked_to_stop_ends(digits: Path, tmp_path: Path) -> Non
     with pytest.raises(Interrupted):
         run_child(tmp_path, "colors/tree", lambda: True)
     assert not (tmp_path / "colors-tree" / "row.json").exists()
+
+
+def test_where_nothing_can_be_exported_the_speed_is_torchs_and_it_is_said_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    from anmok.core.errors import MachineError
+    from anmok.stages import compare_network
+
+    def refused(*_: Any, **__: Any) -> Any:
+        raise MachineError("onnx is not installed.")
+
+    monkeypatch.setattr(compare_network, "bench_model", refused)
+    monkeypatch.setattr(compare_network, "with_speed", lambda row, *_: row.with_(latency_ms=7.0))
+    own = SimpleNamespace(compare=SimpleNamespace(batch=32), runtime=SimpleNamespace(threads=1))
+    row = compare_network._timed(Row(model="m", device="cpu"), None, SimpleNamespace(config=own))  # type: ignore[arg-type]
+    assert (row.latency_ms, row.runtime, row.batch_runtime) == (7.0, "torch", "torch")
+    assert row.notes == ("its speed is torch's, not that of an exported graph: onnx is not installed",)
