@@ -7,6 +7,7 @@ import csv
 import datetime
 import hashlib
 import json
+import math
 import os
 import shutil
 import statistics
@@ -78,7 +79,9 @@ def met(bound: str, value: float) -> str:
 
 
 def rounded(value: float) -> float:
-    """Four significant digits, or whole numbers above that."""
+    """Four significant digits, or whole numbers above that; what is infinite stays so."""
+    if math.isinf(value):
+        return value
     return float(f"{value:.4g}") if abs(value) < 1000 else float(round(value))
 
 
