@@ -22,6 +22,7 @@ from anmok.stages.auto_final import finalists
 from anmok.stages.auto_rungs import PASSES, fast_enough, images_for
 from anmok.stages.auto_settings import AutoTree
 from anmok.stages.config import TrainConfig
+from anmok.stages.defaults import HEAD_LR, WHOLE
 from anmok.stages.tune_rungs import LEAST_IMAGES, Cost, Trial
 
 pytest.importorskip("torch")
@@ -42,6 +43,22 @@ def test_named_candidates_keep_what_the_user_set_and_get_the_rest() -> None:
         assert settings.augment.policy == "none"
         assert settings.minutes is None
         assert settings.epochs is None
+
+
+def test_a_head_has_its_own_rate_and_several_labels_keep_pictures_whole() -> None:
+    layer = {"candidates": "lenet", "weights": "some.safetensors"}
+    head, full = build_candidates(resolve(AutoTree, layer), "multilabel", 100.0)
+    assert (head.config.model.adapt, head.config.optim.lr) == ("head", HEAD_LR)
+    assert (full.config.model.adapt, full.config.optim.lr) == ("full", None)
+    photos = build_candidates(resolve(AutoTree, {"candidates": "lenet"}), "multilabel", 100.0)[0]
+    for candidate in (head, full, photos):
+        augment = candidate.config.augment
+        assert {name: getattr(augment, name) for name in WHOLE} == WHOLE
+    assert photos.config.augment.brightness == 0.3
+    assert build_candidates(resolve(AutoTree, layer), "multiclass", 100.0)[0].config.augment.scale is None
+    given = resolve(AutoTree, layer | {"optim": {"lr": 0.5}, "augment": {"policy": "light"}})
+    head = build_candidates(given, "multilabel", 100.0)[0]
+    assert (head.config.optim.lr, head.config.augment.translate) == (0.5, None)
 
 
 def test_an_unknown_network_is_refused() -> None:

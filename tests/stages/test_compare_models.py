@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from anmok.core.config import resolve
+from anmok.core.config import read_toml, resolve
 from anmok.core.errors import DataError, Interrupted, UsageError
 from anmok.core.files import write_json
 from anmok.data import Table
@@ -25,6 +25,7 @@ from anmok.stages.compare_child import folder_of, run_child
 from anmok.stages.compare_result import Comparison
 from anmok.stages.compare_row import Row, load_row
 from anmok.stages.compare_settings import CompareTree
+from anmok.stages.defaults import HEAD_LR, WHOLE
 from anmok.stages.run import Run
 from anmok.stages.split import split
 from anmok.stages.train import train
@@ -219,6 +220,20 @@ def test_without_a_test_split_one_is_drawn(digits: Path, tmp_path: Path, monkeyp
     with pytest.raises(DataError, match="no labelled test image"):
         compare(source, out=tmp_path / "d", models="colors/tree", image_root=str(digits), **{"split.test": 0})
     assert not (tmp_path / "d").exists()
+
+
+def test_what_is_left_open_is_as_a_training_has_it(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anmok.stages.compare._run", Comparison)
+    names = [f"{path.parent.name}/{path.name}" for path in sorted(digits.rglob("*.png"))]
+    pl.DataFrame({"image": names, "label": [f"{name[0]};all" for name in names]}).write_csv(tmp_path / "several.csv")
+    several: dict[str, Any] = {"image_root": str(digits), "data.task": "multilabel"}
+    for adapt, rate in (("full", None), ("head", HEAD_LR)):
+        found = compare(tmp_path / "several.csv", out=tmp_path / adapt, models="lenet", adapt=adapt, **several)
+        config = read_toml(found.path / "config.toml")
+        assert config["augment"]["translate"] == WHOLE["translate"]
+        assert config.get("optim", {}).get("lr") == rate
 
 
 def test_a_failed_model_is_tried_again(digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

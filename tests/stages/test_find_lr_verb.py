@@ -16,7 +16,7 @@ from anmok.core.config import resolve
 from anmok.core.errors import DataError, UsageError
 from anmok.data import open_table
 from anmok.stages.config import TrainConfig
-from anmok.stages.defaults import at_rate, base_rate
+from anmok.stages.defaults import WHOLE, at_rate, base_rate
 from anmok.stages.find_lr import FoundLr
 
 pytest.importorskip("torch")
@@ -99,6 +99,17 @@ def test_what_it_refuses(digits: Path, tmp_path: Path, settings: dict[str, Any],
     with pytest.raises((UsageError, DataError), match=message):
         anmok.find_lr(digits, out=tmp_path / "lr", **{"model": "lenet"} | SMALL | settings)
     assert not (tmp_path / "lr").exists()
+
+
+def test_several_labels_keep_pictures_whole_as_in_a_training(digits: Path, tmp_path: Path) -> None:
+    names = [f"{path.parent.name}/{path.name}" for path in sorted(digits.rglob("*.png"))]
+    pl.DataFrame({"image": names, "label": [f"{name[0]};all" for name in names]}).write_csv(tmp_path / "several.csv")
+    settings = {key: value for key, value in SMALL.items() if key != "augment"}
+    found = anmok.find_lr(
+        tmp_path / "several.csv", out=tmp_path / "lr", model="lenet", image_root=str(digits),
+        **settings | {"data.task": "multilabel", "highest": 1.0},
+    )  # fmt: skip
+    assert found.config.augment.translate == WHOLE["translate"]
 
 
 def test_no_data_and_no_folder(tmp_path: Path) -> None:

@@ -16,14 +16,16 @@ from anmok.cli import main
 from anmok.core.config import resolve
 from anmok.core.errors import DataError, Interrupted, UsageError
 from anmok.core.events import read_events
+from anmok.data.table import Table
 from anmok.stages import tune_search
 from anmok.stages.config import TrainConfig
+from anmok.stages.defaults import HEAD_LR, WHOLE
 from anmok.stages.tune_brackets import brackets_within, repeated_sizes, with_default
 from anmok.stages.tune_propose import propose, spread
 from anmok.stages.tune_result import Tuning, of_the_default
-from anmok.stages.tune_rungs import Cost, Trial
+from anmok.stages.tune_rungs import Cost, Trial, reasons
 from anmok.stages.tune_settings import TuneTree
-from anmok.stages.tune_space import Range, build_space, configured, fitted, name_of, usual
+from anmok.stages.tune_space import Range, build_space, completed, configured, fitted, name_of, usual
 from anmok.stages.tune_trial import Pace, Task
 
 pytest.importorskip("torch")
@@ -116,6 +118,18 @@ def test_the_space_is_about_the_defaults() -> None:
     assert fitted("speednet", 10) == 16
     assert fitted("lenet", 30) == 30
     assert fitted("lenet", None) is None
+
+
+def test_what_is_left_open_is_as_a_training_has_it() -> None:
+    table = Table(pl.DataFrame({"id": ["a"]}), Path(), ("x", "y"), "multilabel")
+    head = {"adapt": "head", "weights": "a.safetensors"}
+    config = completed(resolve(TuneTree, head | {"search": "weight_decay"}), table)
+    assert (config.optim.lr, config.augment.translate) == (HEAD_LR, WHOLE["translate"])
+    assert completed(resolve(TuneTree, {"search": "augment"}), table).augment.translate is None
+
+
+def test_each_reason_is_told_once() -> None:
+    assert reasons([("a", "Why."), ("b", "Why."), ("c", "Other.")]) == "a: Why. c: Other."
 
 
 def test_brackets_and_their_sizes() -> None:

@@ -12,7 +12,7 @@ from anmok.core.errors import UsageError
 from anmok.core.files import make_folder, write_atomic
 from anmok.stages.auto_settings import AutoTree
 from anmok.stages.config import TrainConfig
-from anmok.stages.defaults import is_set
+from anmok.stages.defaults import HEAD_LR, WHOLE, is_set
 
 SMALL, MIDDLE = 40, 88  # pixels: median short sides up to which images are seen at 32 and at 64
 SIDE = 128  # of larger pictures: what a processor trains on in minutes
@@ -134,6 +134,10 @@ def _candidate(config: AutoTree, task: str, side: int, name: str, weights: str, 
     if weights == "none" and adapt == "full":
         layer |= FROM_SCRATCH | (SMOOTHING if task == "multiclass" else {}) | (TINY if side <= SMALL else PHOTOS)
     given = {path: value for path, value in chosen(config).items() if not path.startswith("model.")}
+    if adapt == "head" and not any(path in given for path in ("optim.name", "optim.lr")):
+        layer["optim"] = {"lr": HEAD_LR}
+    if task == "multilabel":
+        layer["augment"] = layer.get("augment", {}) | WHOLE
     if any(path.startswith("augment.") for path in given):
         layer.pop("augment", None)
     more = {path: value for path, value in chosen(config).items() if path.startswith("model.")}

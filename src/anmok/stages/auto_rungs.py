@@ -18,7 +18,7 @@ from anmok.data.table import Table
 from anmok.stages.auto_candidates import Candidate, by_name
 from anmok.stages.auto_diary import Diary
 from anmok.stages.tune_result import score_text
-from anmok.stages.tune_rungs import LEAST_IMAGES, Cost, Trial, from_event, ranked, stratified
+from anmok.stages.tune_rungs import LEAST_IMAGES, Cost, Trial, from_event, ranked, reasons, stratified
 from anmok.stages.tune_search import of_candidate, part, used
 from anmok.stages.tune_trial import Task, measure, run_trial
 
@@ -93,10 +93,8 @@ def speeds(diary: Diary, table: Table, candidates: list[Candidate], seed: int) -
     events = [event for event in diary.done if event["event"] == "speed"]
     costs = {event["candidate"]: Cost(*event["cost"]) for event in events if event["cost"]}
     if not costs:
-        first = events[0]
-        raise DataError(
-            f"no candidate can train. {first['candidate']}: {first['error']}", where=str(diary.folder), code="search"
-        )
+        told = reasons((event["candidate"], event["error"]) for event in events)
+        raise DataError(f"no candidate can train. {told}", where=str(diary.folder), code="search")
     return costs
 
 

@@ -25,6 +25,7 @@ from anmok.stages.compare_report import write_report
 from anmok.stages.compare_result import Comparison, write_tables
 from anmok.stages.compare_row import Row
 from anmok.stages.compare_settings import CompareTree
+from anmok.stages.defaults import for_labels, with_defaults
 from anmok.stages.prepare import prepare
 from anmok.stages.run_folder import begun_in, new_folder
 from anmok.stages.signals import polite_stop
@@ -60,7 +61,9 @@ def compare(
     folder = new_folder(out, "compare")
     with locked(folder):
         with begun_in(folder):
-            table = _with_test(prepare(open_table(source, resolved.data, resolved.labels), resolved), resolved)
+            table = open_table(source, resolved.data, resolved.labels)
+            resolved = for_labels(with_defaults(resolved), several=table.task == "multilabel")
+            table = _with_test(prepare(table, resolved), resolved)
             table.save(folder / "table.parquet")
             write_atomic(folder / "config.toml", dump_toml(resolved))
         return _run(folder)

@@ -18,7 +18,7 @@ from anmok.core.files import locked, write_atomic
 from anmok.core.optional import need
 from anmok.data.sources import open_table
 from anmok.stages.choices import check_choices
-from anmok.stages.defaults import at_rate, base_rate, is_set, with_defaults
+from anmok.stages.defaults import at_rate, base_rate, for_labels, is_set, with_defaults
 from anmok.stages.find_lr_settings import FindLrTree
 from anmok.stages.prepare import prepare
 from anmok.stages.run_folder import begun_in, header, new_folder
@@ -109,9 +109,11 @@ def find_lr(
     check_pretrained(resolved)
     folder = new_folder(out, "find-lr", "folder")
     with locked(folder), begun_in(folder):
+        table = open_table(source, resolved.data, resolved.labels)
+        resolved = for_labels(resolved, several=table.task == "multilabel")
         write_atomic(folder / "config.toml", header("find-lr", source) + dump_toml(resolved))
         check_choices(resolved)
-        table = prepare(open_table(source, resolved.data, resolved.labels), resolved)
+        table = prepare(table, resolved)
         table.save(folder / "table.parquet")
         images = len(table.labelled().where(split="train"))
         return _found(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -100,6 +100,14 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     """Those that have a score, best first: by it, then by the loss, then in their order. A log loss is best low."""
     scored = [trial for trial in trials if trial.score is not None]
     return sorted(scored, key=lambda trial: (-better(trial), trial.loss if trial.loss is not None else math.inf))
+
+
+def reasons(failed: Iterable[tuple[str, str]]) -> str:
+    """'lenet: why. resnet18: another why.' of (candidate, error): each error once, with the first who met it."""
+    first: dict[str, str] = {}
+    for name, error in failed:
+        first.setdefault(error, name)
+    return " ".join(f"{name}: {error}" for error, name in first.items())
 
 
 def better(trial: Trial) -> float:

@@ -21,6 +21,7 @@ from anmok.stages.tune_rungs import (
     from_event,
     images_within,
     ranked,
+    reasons,
     rung_fractions,
     rung_sizes,
 )
@@ -75,10 +76,8 @@ def climb(course: Course) -> None:
         course.rungs.append(rung)
         trials = run_rung(course, rung)
         if not ranked(trials):
-            first = trials[0]
-            raise DataError(
-                f"no candidate could train. {first.candidate}: {first.error}", where=str(course.folder), code="search"
-            )
+            told = reasons((trial.candidate, trial.error) for trial in trials)
+            raise DataError(f"no candidate could train. {told}", where=str(course.folder), code="search")
 
 
 def climb_again(course: Course) -> None:
@@ -161,7 +160,7 @@ def measured(course: Course, number: int, names: list[str], table: Table, second
 
     The plan that is chosen for a network is kept.
     """
-    first: AnmokError | None = None
+    failed: list[tuple[str, str]] = []
     costs: dict[str, Cost] = {}
     before = course.rungs[-1].costs if course.rungs else {}
     for name in names:
@@ -174,12 +173,12 @@ def measured(course: Course, number: int, names: list[str], table: Table, second
         except (UsageError, DataError, MachineError) as error:
             if not of_candidate(error):
                 raise
-            first = first or error
+            failed.append((name, str(error)))
             continue
         if task.plan is None:
             course.keep_plan(name, plan)
     if not costs:
-        raise DataError(f"no candidate can train. {names[0]}: {first}", where=str(course.folder), code="search")
+        raise DataError(f"no candidate can train. {reasons(failed)}", where=str(course.folder), code="search")
     return before | costs
 
 

@@ -9,7 +9,7 @@ from anmok.core.errors import UsageError
 from anmok.core.progress import say
 from anmok.data.table import Table
 from anmok.stages.config import TrainConfig
-from anmok.stages.defaults import at_rate, base_rate, with_defaults
+from anmok.stages.defaults import at_rate, base_rate, for_labels, with_defaults
 from anmok.stages.tune_settings import TuneTree
 
 ALONE = ("augment",)  # the search among policies only: its candidates are given, none are drawn
@@ -92,11 +92,14 @@ def fitted(name: str, side: int | None) -> int | None:
 
 
 def completed(config: TuneTree, table: Table) -> TuneTree:
-    """The settings with what they leave open: the usual rate of a head, the networks, and the size that these see.
+    """The settings with what they leave open: the usual rate of a head, whole pictures for several labels unless
+    policies are searched, the networks, and the size that these see.
 
     UsageError for an unknown network, or where weights of one network are to start several.
     """
-    config = with_defaults(config) if "lr" in config.search else config
+    config = with_defaults(config)
+    if "augment" not in config.search:
+        config = for_labels(config, several=table.task == "multilabel")
     return _with_models(config, table) if "model" in config.search else config
 
 
