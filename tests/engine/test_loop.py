@@ -24,7 +24,7 @@ from anmok.engine import checkpoint
 from anmok.engine.config import OptimConfig, RuntimeConfig, ScheduleConfig
 from anmok.engine.duration import Duration
 from anmok.engine.loop import Course, Hooks, State, fit
-from anmok.engine.muon import orthogonalize
+from anmok.engine.muon import Muon, orthogonalize
 from anmok.engine.optim import build_optimizer
 from anmok.engine.plan import choose
 from anmok.engine.runtime import Runtime, micro_batches, pick_device
@@ -271,6 +271,19 @@ def test_adam_inside_muon_is_torchs_adamw() -> None:
             CPU.update(optimizer, None)
     for p, q in zip(mine.parameters(), theirs.parameters(), strict=True):
         torch.testing.assert_close(p, q, rtol=1e-4, atol=1e-6)
+
+
+def test_normalized_matrices_turn_as_far_whatever_their_length() -> None:
+    found = []
+    for length in (1.0, 30.0):
+        weight = torch.nn.Parameter(length * torch.randn(6, 3, 3, 3, generator=torch.Generator().manual_seed(0)))
+        weight.grad = torch.randn(6, 3, 3, 3, generator=torch.Generator().manual_seed(1))
+        direction = weight.detach() * 6**0.5 / weight.detach().norm()
+        Muon([{"params": [weight], "muon": True, "lr": 0.1}], momentum=0.0, normalize=True).step()
+        step = (direction - weight.detach()).reshape(6, -1) / 0.1
+        torch.testing.assert_close(step, orthogonalize(weight.grad.reshape(6, -1)), atol=1e-5, rtol=1e-4)
+        found.append(weight.detach())
+    torch.testing.assert_close(*found)
 
 
 @pytest.mark.parametrize("shape", [(20, 50), (50, 20), (16, 16)])

@@ -39,6 +39,10 @@ CASES: dict[str, tuple[ScheduleConfig, Callable[[Any], Any], int]] = {
         ScheduleConfig(name="cosine", end=0.01),
         lambda o: torch_schedules.CosineAnnealingLR(o, T_max=TOTAL, eta_min=0.01), 1,
     ),
+    "linear": (
+        ScheduleConfig(name="linear", end=0.1),
+        lambda o: torch_schedules.LinearLR(o, start_factor=1.0, end_factor=0.1, total_iters=TOTAL), 1,
+    ),
     "one-cycle": (
         ScheduleConfig(name="one-cycle", start=1 / 25, end=1 / 25 / 1e4, peak=0.3),
         lambda o: torch_schedules.OneCycleLR(
@@ -74,7 +78,7 @@ def test_warmup_rises_from_zero_then_gives_way() -> None:
     assert rates[12:] == [1.0] * 8
 
 
-@pytest.mark.parametrize("name", ["constant", "step", "exponential", "cosine", "one-cycle", "plateau"])
+@pytest.mark.parametrize("name", ["constant", "step", "exponential", "cosine", "linear", "one-cycle", "plateau"])
 def test_a_factor_is_never_negative_nor_above_one(name: str) -> None:
     config = ScheduleConfig(name=name, warmup="1 epoch")  # type: ignore[arg-type]
     for total in (1, 2, 11, 50):

@@ -18,9 +18,17 @@ def test_parameters_by_hand() -> None:
     def stage(a: int, b: int) -> int:
         return 9 * a * b + 9 * b * b + 4 * b
 
-    learning = 2 * 24 + stage(24, 32) + stage(32, 64) + stage(64, 128) + 256 * 10 + 10
+    learning = stage(24, 32) + stage(32, 64) + stage(64, 128) + 256 * 10 + 10
     assert sum(p.numel() for p in AirBench(10).parameters() if p.requires_grad) == learning
-    assert not AirBench(10).stem.weight.requires_grad
+    assert not any(p.requires_grad for part in (AirBench(10).stem, AirBench(10).norm) for p in part.parameters())
+
+
+def test_the_first_filters_begin_by_passing_their_inputs_on() -> None:
+    net = AirBench(10)
+    x = torch.randn(1, 24, 8, 8)
+    torch.testing.assert_close(net.stages[0][0](x)[:, :24], x)
+    x = torch.randn(1, 64, 8, 8)
+    torch.testing.assert_close(net.stages[1][4](x), x)
 
 
 @pytest.mark.parametrize(("size", "stem"), [(32, (2, 1)), (64, (4, 2))])

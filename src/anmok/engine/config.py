@@ -45,6 +45,10 @@ class OptimConfig(Config):
     betas: tuple[float, float] = Field((0.9, 0.999), description="Of adam and adamw.")
     eps: float = Field(1e-8, gt=0, description="Of adam and adamw.")
     aux_lr: float = Field(1e-3, gt=0, description="With muon: AdamW's rate for norms, biases, stem and head.")
+    normalize: bool = Field(
+        False,
+        description="With muon: matrices are kept at rows of norm 1, on average; for those that a norm layer follows.",
+    )
     clip: float | None = Field(None, gt=0, description="Largest norm of the gradient; default: not clipped.")
     layer_decay: float | None = Field(
         None, gt=0, le=1, description="The rate of each stage is so many times that of the stage after it."
@@ -72,7 +76,7 @@ class OptimConfig(Config):
 class ScheduleConfig(Config):
     """The learning rate as a function of the step. Durations: '500 steps', '3 epochs', '5%'."""
 
-    name: Literal["constant", "step", "exponential", "cosine", "one-cycle", "plateau"] = Field(
+    name: Literal["constant", "step", "exponential", "cosine", "linear", "one-cycle", "plateau"] = Field(
         "one-cycle", description="Course of the learning rate."
     )
     warmup: str = Field("0%", description="Linear warm-up from 0, before any course.")
@@ -82,7 +86,7 @@ class ScheduleConfig(Config):
     )
     patience: int = Field(5, ge=0, description="Of plateau: epochs without a better validation loss.")
     start: float = Field(0.04, gt=0, le=1, description="Of one-cycle: share of the peak to start from.")
-    end: float = Field(1e-4, ge=0, le=1, description="Of one-cycle and cosine: share of the peak to end at.")
+    end: float = Field(1e-4, ge=0, le=1, description="Of one-cycle, cosine and linear: share of the peak to end at.")
     peak: float = Field(0.3, gt=0, lt=1, description="Of one-cycle: share of the steps before the peak.")
 
     @field_validator("warmup", "every")

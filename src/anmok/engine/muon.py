@@ -27,13 +27,14 @@ def orthogonalize(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
 class Muon(torch.optim.Optimizer):
     """Groups with `muon=True` take orthogonalised momentum steps (convolutions as [out, in × kh × kw]), others AdamW.
 
-    The step of a matrix [R, C] is scaled by sqrt(max(1, R / C)), weight decay is decoupled. dtype: of the
+    The step of a matrix [R, C] is scaled by sqrt(max(1, R / C)), weight decay is decoupled. normalize: before each step
+    a matrix is scaled to the norm sqrt(R), rows of about 1, so that the rate alone says how far it turns. dtype: of the
     orthogonalisation.
     """
 
     def __init__(self, groups: list[dict[str, Any]], momentum: float = 0.9, nesterov: bool = True,
                  betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8,
-                 dtype: torch.dtype = torch.float32):  # fmt: skip
+                 dtype: torch.dtype = torch.float32, normalize: bool = False):  # fmt: skip
         defaults = {
             "lr": 0.02,
             "weight_decay": 0.0,
@@ -43,7 +44,7 @@ class Muon(torch.optim.Optimizer):
             "eps": eps,
         }
         super().__init__(groups, {**defaults, "muon": False})
-        self.dtype = dtype
+        self.dtype, self.normalize = dtype, normalize
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -64,6 +65,8 @@ class Muon(torch.optim.Optimizer):
         momentum.lerp_(gradient, 1 - group["momentum"])
         update = gradient.lerp(momentum, group["momentum"]) if group["nesterov"] else momentum
         flat = update.reshape(len(update), -1)
+        if self.normalize:
+            parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-12))
         step = orthogonalize(flat.to(self.dtype)).float() * max(1, flat.shape[0] / flat.shape[1]) ** 0.5
         parameter.add_(step.view_as(parameter), alpha=-group["lr"])
 

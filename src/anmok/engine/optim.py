@@ -90,7 +90,7 @@ def _muon(
         rates,
     )  # fmt: skip
     momentum = 0.95 if config.momentum is None else config.momentum
-    return Muon(groups, momentum, config.nesterov, config.betas, config.eps, dtype)
+    return Muon(groups, momentum, config.nesterov, config.betas, config.eps, dtype, config.normalize)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, factor: float) -> float:

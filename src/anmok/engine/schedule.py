@@ -25,6 +25,8 @@ def factor(config: ScheduleConfig, step: float, total: int, per_epoch: int, loss
         return config.gamma ** (step // per_epoch)
     if config.name == "cosine":  # Loshchilov & Hutter 2017
         return config.end + (1 - config.end) * (1 + math.cos(math.pi * min(1, step / total))) / 2
+    if config.name == "linear":
+        return 1 + (config.end - 1) * min(1, step / total)
     if config.name == "one-cycle":
         return one_cycle(step, total, config.start, config.peak, config.end)
     if config.name == "plateau":

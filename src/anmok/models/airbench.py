@@ -17,7 +17,8 @@ class AirBench(nn.Module):
 
     float[B, in_chans, S, S] to float[B, num_classes], any S of at least 16 × stride. stem: (kernel, stride) of the
     whitening, (2, 1) for 32 pixels and (4, 2) for 64, as `stem_for` has it; the stem is random until `whiten` is called
-    and never learns. norm: after the stem and every convolution (`build_norm`).
+    and never learns, nor does its norm's scale and shift: so no gradient goes back through the first convolution, a
+    twelfth of a step. norm: after the stem and every convolution (`build_norm`).
     """
 
     def __init__(
@@ -28,10 +29,13 @@ class AirBench(nn.Module):
         filters = 2 * min(FILTERS, in_chans * stem[0] ** 2)
         self.stem = nn.Conv2d(in_chans, filters, *stem, bias=False)
         self.stem.weight.requires_grad_(False)
-        self.norm = build_norm(norm, filters)
+        self.norm = build_norm(norm, filters).requires_grad_(False)
         channels = (filters, *widths)
         self.stages = nn.Sequential(*(stage(a, b, norm) for a, b in zip(channels, widths, strict=False)))
         self.head = nn.Linear(2 * widths[-1], num_classes)
+        for module in self.stages.modules():
+            if isinstance(module, nn.Conv2d):  # the first filters begin by passing their inputs on, as in the paper
+                nn.init.dirac_(module.weight.data[: module.in_channels])
 
     def prepare(self, images: torch.Tensor) -> None:
         """Whiten the stem, once before training, with as many of these as needed: float[N, C, S, S], normalised."""
@@ -52,7 +56,7 @@ class AirBench(nn.Module):
 
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
         """float[B, C, S, S] to the last map, float[B, widths[-1], h, w]; 3 × 3 cells where the stem leaves 31 × 31."""
-        return self.stages(torch.relu(self.norm(self.stem(images))))
+        return self.stages(nn.functional.silu(self.norm(self.stem(images))))
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """float[B, C, S, S] to logits [B, num_classes]."""
@@ -73,6 +77,6 @@ def stage(width_in: int, width: int, norm: str = "batch") -> nn.Sequential:
     """Convolution, halving, convolution."""
     return nn.Sequential(
         nn.Conv2d(width_in, width, 3, padding=1, bias=norm == "none"), nn.MaxPool2d(2), build_norm(norm, width),
-        nn.ReLU(),
-        nn.Conv2d(width, width, 3, padding=1, bias=norm == "none"), build_norm(norm, width), nn.ReLU(),
+        nn.SiLU(),
+        nn.Conv2d(width, width, 3, padding=1, bias=norm == "none"), build_norm(norm, width), nn.SiLU(),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 The plan is that of Page's ResNet-9 (2018) and Jordan's airbench94 (2024, arXiv:2404.00498): patches whitened by a stem
 that never learns, then three stages that each halve the map before their second convolution. Ours differs where that
-helps at other sizes or trains without their tuned optimizer: ReLU, ordinary batch normalisation, a head that sees the
+helps at other sizes or trains without their tuned optimizer: SiLU, ordinary batch normalisation, a head that sees the
 largest and the mean activation.
 """
 
@@ -12,7 +12,7 @@ from anmok.models.airbench import AirBench, stem_for
 
 
 def speednet(num_classes: int = 10, in_chans: int = 3, img_size: int = 32, norm: str = "batch") -> AirBench:
-    """The widths of airbench94: 64, 256, 256; 1,975,098 learning parameters for 3 channels and 10 classes."""
+    """The widths of airbench94: 64, 256, 256; 1,975,050 learning parameters for 3 channels and 10 classes."""
     return AirBench(num_classes, (64, 256, 256), stem_for(img_size), in_chans, norm)
 
 
