@@ -77,6 +77,21 @@ def test_a_run_of_one_process_goes_on_in_two(digits: Path, place: Path, monkeypa
     np.testing.assert_allclose(losses(place / "one"), losses(place / "whole"), rtol=1e-5)
 
 
+def test_two_ranks_leave_out_the_images_that_one_process_does_and_one_goes_on(digits: Path, place: Path) -> None:
+    skipping = {**SETTINGS, "epochs": 4, "training.skip": 0.5}
+    train(digits, out=place / "one", **skipping)
+    ended = train_ranks(place, digits, *flags(skipping), "--out", "two")
+    assert ended.codes == [0, 0], ended.said
+    shares = [[e["share"] for e in Run(place / name).history] for name in ("one", "two")]
+    assert min(shares[0]) < 1
+    assert shares[0] == shares[1]
+    np.testing.assert_allclose(losses(place / "two"), losses(place / "one"), rtol=1e-5)
+    stopped = train_ranks(place, digits, *flags(skipping), "--out", "half", fails="stop:0:14")
+    assert stopped.codes == [5, 5], stopped.said
+    train(resume=place / "half")
+    np.testing.assert_allclose(losses(place / "half"), losses(place / "one"), rtol=1e-5)
+
+
 def test_a_loss_that_is_no_number_on_one_rank_is_the_same_error_on_all(digits: Path, place: Path) -> None:
     ended = train_ranks(place, digits, *flags(SETTINGS), "--out", "two", fails="nan:1:5")
     assert ended.codes == [3, 3]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 _STREAM = 0x1F0BA7C4  # apart from the draws of the epoch's order
+
+Noted = list[tuple[np.ndarray, np.ndarray]]  # rows and their losses, batch by batch
 
 
 def drawn_weights(losses: np.ndarray, share: float, seed: int, epoch: int) -> np.ndarray:
@@ -35,11 +37,15 @@ class Skipping:
     """The last loss of every row, and what follows for the present epoch.
 
     ids: of the N rows; share: of those below the mean loss, which is left out. losses float32[N] (NaN: never met);
-    weights float32[N], settled when an epoch begins. A row that was left out keeps the loss it had.
+    weights float32[N], settled when an epoch begins. A row that was left out keeps the loss it had. gather: what all
+    processes of the run have noted, of which each has met other rows; by default this one is alone.
     """
 
-    def __init__(self, ids: Sequence[str], share: float, seed: int):
-        self.share, self.seed = share, seed
+    def __init__(
+        self, ids: Sequence[str], share: float, seed: int,
+        gather: Callable[[Noted], list[Noted]] = lambda own: [own],
+    ):  # fmt: skip
+        self.share, self.seed, self._gather = share, seed, gather
         self._rows = {identity: row for row, identity in enumerate(ids)}
         self.losses = np.full(len(ids), np.nan, np.float32)
         self.weights = np.ones(len(ids), np.float32)
@@ -65,9 +71,11 @@ class Skipping:
         self._noted.append((self._at(ids), losses))
 
     def state(self) -> dict[str, np.ndarray]:
-        """What a checkpoint keeps, copies."""
-        for rows, losses in self._noted:
-            self.losses[rows] = losses.float().cpu().numpy()
+        """What a checkpoint keeps, copies; the same in all processes, and all of them have to ask."""
+        own = [(rows, losses.float().cpu().numpy()) for rows, losses in self._noted]
+        for noted in self._gather(own):
+            for rows, losses in noted:
+                self.losses[rows] = losses
         self._noted.clear()
         return {"losses": self.losses.copy(), "weights": self.weights.copy()}
 

@@ -13,6 +13,7 @@ from anmok.data.table import Table
 from anmok.engine.duration import share_of
 from anmok.engine.growth import Growth
 from anmok.engine.pace import position
+from anmok.engine.ranks import of_all
 from anmok.engine.state import State
 from anmok.models.families import accepts
 from anmok.stages.config import TrainConfig
@@ -131,14 +132,11 @@ def build_skipping(
         return None
     if keeping.views:
         raise _kept("training.skip")
-    reason = ""
-    if world > 1:
-        reason = f"losses are remembered in one process, and these are {world}"
-    elif policy.mixes:
-        reason = "a mixed image has the loss of two"
-    if reason:
-        raise UsageError(f"{reason}.", where="training.skip", code="setting", remedy="Leave it out.")
-    return Skipping(train.rows["id"].to_list(), config.training.skip, config.seed)
+    if policy.mixes:
+        reason = "a mixed image has the loss of two."
+        raise UsageError(reason, where="training.skip", code="setting", remedy="Leave it out.")
+    ids = train.rows["id"].to_list()
+    return Skipping(ids, config.training.skip, config.seed, lambda own: of_all(own, world))
 
 
 def without_compiling(config: TrainConfig) -> TrainConfig:

@@ -206,14 +206,14 @@ def save(job: Job, state: State, events: Events) -> None:
     tensors |= checkpoint.prefixed("optimizer", {k: whole(v) for k, v in optimizer.items()})
     for rank, generators in enumerate(of_all(checkpoint.rng_state(job.runtime.device), job.runtime.world)):
         tensors |= checkpoint.prefixed(f"rng-{rank}" if rank else "rng", generators)
+    if job.skipping:
+        tensors |= checkpoint.prefixed("skip", {k: torch.from_numpy(v) for k, v in job.skipping.state().items()})
     if job.runtime.rank:  # rank 0 writes
         return
     values: dict[str, Any] = {"state": state.to_dict(), "optimizer": numbers, "events": events.position}
     if job.average:
         tensors |= checkpoint.prefixed("average", job.average.weights)
         values["average"] = job.average.updates
-    if job.skipping:
-        tensors |= checkpoint.prefixed("skip", {k: torch.from_numpy(v) for k, v in job.skipping.state().items()})
     if job.runtime.scaler:
         values["scaler"] = job.runtime.scaler.state_dict()
     values["table"], values["classes"] = job.table.fingerprint, job.table.class_hash
