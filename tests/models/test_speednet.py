@@ -14,11 +14,14 @@ def stage(a: int, b: int) -> int:
 
 
 def test_parameters_by_hand() -> None:
-    learning = 2 * 24 + stage(24, 64) + stage(64, 256) + stage(256, 256) + 2 * 256 * 10 + 10
+    learning = stage(24, 64) + stage(64, 256) + stage(256, 256) + 2 * 256 * 10 + 10
     net = build_network("speednet", 10, 3, 32)
-    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == learning == 1_975_098
-    assert sum(p.numel() for p in net.parameters() if not p.requires_grad) == 24 * 3 * 2 * 2
-    small = 2 * 24 + stage(24, 32) + stage(32, 64) + stage(64, 128) + 2 * 128 * 10 + 10
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == learning == 1_975_050
+    assert sum(p.numel() for p in net.parameters() if not p.requires_grad) == 24 * 3 * 2 * 2 + 2 * 24
+    wide = stage(24, 128) + stage(128, 384) + stage(384, 384) + 2 * 384 * 10 + 10
+    net = build_network("speednet_wide", 10, 3, 32)
+    assert sum(p.numel() for p in net.parameters() if p.requires_grad) == wide
+    small = stage(24, 32) + stage(32, 64) + stage(64, 128) + 2 * 128 * 10 + 10
     net = build_network("speednet_small", 10, 3, 32)
     assert sum(p.numel() for p in net.parameters() if p.requires_grad) == small
     grey = build_network("speednet", 10, 1, 32)  # 2 × 2 patches of one channel have four directions
@@ -42,7 +45,7 @@ def test_shapes_at_any_size(size: int, cells: int, channels: int) -> None:
 def test_norms(norm: str) -> None:
     net = build_network("speednet_small", 10, 3, 32, {"norm": norm})
     learning = sum(p.numel() for p in net.parameters() if p.requires_grad)
-    norms, biases = 2 * (24 + 2 * (32 + 64 + 128)), 2 * (32 + 64 + 128)
+    norms, biases = 2 * 2 * (32 + 64 + 128), 2 * (32 + 64 + 128)
     batch = sum(p.numel() for p in build_network("speednet_small", 10, 3, 32).parameters() if p.requires_grad)
     assert learning == batch + (biases - norms if norm == "none" else 0)
     loss = net(torch.randn(4, 3, 32, 32)).square().mean()
@@ -66,12 +69,15 @@ def test_the_whole_network_by_its_definition() -> None:
         )
         return (x - mean) / (var + 1e-5).sqrt() * w + b
 
+    def silu(x: torch.Tensor) -> torch.Tensor:
+        return x / (1 + (-x).exp())
+
     images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
-    x = norm(f.conv2d(images, state["stem.weight"]), "norm").clamp(min=0)
+    x = silu(norm(f.conv2d(images, state["stem.weight"]), "norm"))
     for k in range(3):
         x = f.max_pool2d(f.conv2d(x, state[f"stages.{k}.0.weight"], padding=1), 2)
-        x = norm(x, f"stages.{k}.2").clamp(min=0)
-        x = norm(f.conv2d(x, state[f"stages.{k}.4.weight"], padding=1), f"stages.{k}.5").clamp(min=0)
+        x = silu(norm(x, f"stages.{k}.2"))
+        x = silu(norm(f.conv2d(x, state[f"stages.{k}.4.weight"], padding=1), f"stages.{k}.5"))
     pooled = torch.cat([x.flatten(2).max(2).values, x.flatten(2).mean(2)], 1)
     torch.testing.assert_close(net(images), pooled @ state["head.weight"].T + state["head.bias"])
 

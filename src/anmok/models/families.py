@@ -32,6 +32,7 @@ OURS: dict[str, tuple[Family, Accepts]] = {
     "lenet": ("CNN", Accepts(True, 1)),
     "speednet": ("CNN", Accepts(True, 16)),
     "speednet_small": ("CNN", Accepts(True, 16)),
+    "speednet_wide": ("CNN", Accepts(True, 16)),
     "localvit_tiny": ("hybrid", Accepts(True, 16)),
     "localvit_small": ("hybrid", Accepts(True, 16)),
     "cvt_13": ("hybrid", Accepts(True, 16)),

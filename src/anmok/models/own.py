@@ -30,6 +30,7 @@ OWN = {
     "lenet": Own("anmok.models.lenet:LeNet", 32, ("norm",)),
     "speednet": Own("anmok.models.speednet:speednet", 32, ("img_size", "norm")),
     "speednet_small": Own("anmok.models.speednet:speednet_small", 32, ("img_size", "norm")),
+    "speednet_wide": Own("anmok.models.speednet:speednet_wide", 32, ("img_size", "norm")),
     "localvit_tiny": Own("anmok.models.localvit:localvit_tiny", 224, ("img_size", "norm", *DROPS)),
     "localvit_small": Own("anmok.models.localvit:localvit_small", 224, ("img_size", "norm", *DROPS)),
     "cvt_13": Own("anmok.models.cvt:cvt_13", 224, DROPS, "microsoft/cvt-13", "apache-2.0"),
