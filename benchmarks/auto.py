@@ -48,9 +48,9 @@ NOT_BELOW = ">= 0"
 Run = dict[str, Any]
 
 
-def cifar(n: int) -> Path:
-    """A CSV of n training images of CIFAR-10, a fifth of them for validation, and n test images, as files."""
-    folder = SCRATCH / f"cifar10-{n}"
+def cifar(train: int, val: int, test: int) -> Path:
+    """A CSV of so many training images of CIFAR-10, some of them for validation, and of test images, as files."""
+    folder = SCRATCH / f"cifar10-{train}"
     if not (folder / "split.csv").is_file():
         import polars as pl
 
@@ -60,10 +60,10 @@ def cifar(n: int) -> Path:
         table, rng, rows = anmok.open(data_root() / "cifar10"), np.random.default_rng(0), []
         folder.mkdir(parents=True, exist_ok=True)
         storage = Storage(table.root)
-        for split in ("train", "test"):
+        for split, n in {"train": train, "test": test}.items():
             part = table.take(pl.col("split") == split)
             chosen = part.take(np.sort(rng.permutation(len(part))[:n])).rows
-            named = np.where(rng.permutation(n) < n // 5, "val", "train") if split == "train" else np.full(n, "test")
+            named = np.where(rng.permutation(n) < val, "val", "train") if split == "train" else np.full(n, "test")
             for i, (reference, label, own) in enumerate(zip(chosen["image"], chosen["label"], named, strict=True)):
                 (folder / f"{split}-{i}.jpg").write_bytes(storage.read(reference))
                 rows.append((f"{split}-{i}.jpg", label, own))
@@ -90,7 +90,7 @@ def main() -> None:
     folder, minutes = data_root() / "trashnet", 1.0 if options.quick else options.minutes
     sources = {
         "trashnet": few_with_test(folder / "split.csv", 40) if options.quick else folder / "split.csv",
-        "cifar10": cifar(200 if options.quick else 2000),
+        "cifar10": cifar(200, 40, 200) if options.quick else cifar(2000, 400, 2000),
     }
     where = context(f"trashnet {fingerprint(folder)} cifar10 {fingerprint(data_root() / 'cifar10')}", peer_versions())
     file = SCRATCH / f"auto{'-quick' if options.quick else ''}.json"
