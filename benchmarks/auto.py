@@ -13,7 +13,6 @@ one's own predict, and scored here. Stored run by run: a second call goes on.
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from common import (
     ROOT,
     SCRATCH,
     Figure,
+    Kept,
     arguments,
     context,
     data_root,
@@ -93,10 +93,7 @@ def main() -> None:
         "cifar10": cifar(200, 40, 200) if options.quick else cifar(2000, 400, 2000),
     }
     where = context(f"trashnet {fingerprint(folder)} cifar10 {fingerprint(data_root() / 'cifar10')}", peer_versions())
-    file = SCRATCH / f"auto{'-quick' if options.quick else ''}.json"
-    key = f"{where['data']} {where['machine']} {where['versions']} {where['peers']} {minutes:g} min"
-    stored = read_json(file) if file.is_file() else {}
-    known: dict[str, Run] = stored.setdefault(key, {})
+    kept = Kept("auto-quick" if options.quick else "auto", where, f"{minutes:g} min")
     figures: list[Figure] = []
     for data in options.only:
         source, size = sources[data], SIZES[data]
@@ -105,16 +102,18 @@ def main() -> None:
                 "anmok auto": lambda s=seed, d=data, f=source: ours(f, minutes, s, fresh(f"auto-{d}-{s}")),
                 "fastai": lambda s=seed, f=source, w=size: other(PEER, HERE / "peer_fastai_auto.py", f, w, minutes, s),
                 "AutoGluon": lambda s=seed, d=data, f=source, w=size: other(
-                    AUTOGLUON, HERE / "peer_autogluon.py", f, w, minutes, s, known[f"{d}, fastai, seed {s}"]["epochs"]
+                    AUTOGLUON,
+                    HERE / "peer_autogluon.py",
+                    f,
+                    w,
+                    minutes,
+                    s,
+                    kept.known[f"{d}, fastai, seed {s}"]["epochs"],
                 ),
             }
             for name, do in subjects.items():
-                cell = f"{data}, {name}, seed {seed}"
-                if cell not in known:
-                    known[cell] = do()
-                    file.write_text(json.dumps(stored))
-                print(f"{cell}: {known[cell]}", flush=True)
-        figures += compare(data, options.seeds, known)
+                kept.of(f"{data}, {name}, seed {seed}", do)
+        figures += compare(data, options.seeds, kept.known)
     finish(write("auto", figures, where, options.quick), options.quick)
 
 

@@ -4,10 +4,14 @@
 
 Beside it, one seed of a plain ResNet-18 in the same minutes: the recipe of fastai's documentation (peer_fastai_auto.py)
 on the images doubled to 64 pixels, which helps it; all but 1,000 of the training images are its to learn from.
+Stored run by run: a second call goes on.
 """
 
 from __future__ import annotations
 
+import json
+import tomllib
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -15,6 +19,7 @@ from auto import HERE, SIZES, cifar
 from common import (
     ANMOK,
     PEER,
+    Kept,
     arguments,
     context,
     data_root,
@@ -29,51 +34,60 @@ from common import (
 )
 from transfer_speed import other
 
-RECIPES = Path(__file__).parents[1] / "recipes"
 VIEWS = "shifts"
 RANKS = ["--ranks", "2", "--optim.accumulate", "16"]  # as the recipes say
 BOUNDS = {"speed": (">= 0.91", 16), "best": (">= 0.92", 45)}  # accuracy, minutes
 
 
-def one(recipe: str, source: Path, seed: int, extra: list[str]) -> tuple[float, float, float]:
-    """(minutes, test accuracy, test accuracy with views) of one seed."""
+def one(recipe: str, source: Path, seed: int, extra: list[str]) -> dict[str, float]:
+    """Minutes, test accuracy, and that of the views, of one seed."""
     out = fresh(f"cifar10-{recipe}-{seed}")
-    settings = RECIPES / f"cifar10-{recipe}.toml"
-    seconds = run(ANMOK, "train", source, "--config", settings, "--seed", str(seed), "--out", out, *extra, show=True)
+    seconds = run(ANMOK, "train", source, "--config", path_of(recipe), "--seed", str(seed), "--out", out, *extra,
+                  show=True)  # fmt: skip
     run(ANMOK, "evaluate", out)
     plain = read_json(out / "evaluation-test.json")["metrics"]["accuracy"]["value"]
     import anmok
 
     found = anmok.evaluate(out, split="test", tta=VIEWS)
-    views = float(found.value("accuracy"))
-    print(f"seed {seed}: {seconds / 60:.2f} min, plain {plain:.4f}, {VIEWS} {views:.4f}", flush=True)
-    return seconds / 60, plain, views
+    return {"minutes": seconds / 60, "plain": plain, "views": float(found.value("accuracy"))}
+
+
+def path_of(recipe: str) -> Path:
+    """The recipe's file."""
+    return Path(__file__).parents[1] / "recipes" / f"cifar10-{recipe}.toml"
 
 
 def main() -> None:
     """Three seeds of a recipe, one of a plain one."""
     options = arguments(
-        __doc__, repeats={"type": int, "default": 3}, recipe={"default": "speed", "choices": list(BOUNDS)}
-    )
+        __doc__, repeats={"type": int, "default": 3}, recipe={"default": "speed", "choices": list(BOUNDS)},
+        only={"nargs": "+", "default": ["ours", "fastai"], "choices": ["ours", "fastai"]},
+    )  # fmt: skip
     source, repeats = data_root() / "cifar10", 1 if options.quick else options.repeats
     extra = [*RANKS, *(["--epochs", "1"] if options.quick else [])]
-    rows = [one(options.recipe, source, seed, extra) for seed in range(repeats)]
-    minutes, plain, views = (list(column) for column in zip(*rows, strict=True))
-    name, seeds = f"recipes/cifar10-{options.recipe}.toml", list(range(repeats))
     accuracy, time = BOUNDS[options.recipe]
-    files = cifar(200, 40, 200) if options.quick else cifar(50_000, 1_000, 10_000)
-    peer, size = HERE / "peer_fastai_auto.py", SIZES["cifar10"]
-    resnet = other(PEER, peer, files, size, 1 if options.quick else time, 0)
-    what = f"fastai, ResNet-18 at {size} px"
-    figures = [
-        figure(name, "test accuracy, plain", "share", plain, seeds=seeds),
-        figure(name, f"test accuracy, views {VIEWS}", "share", views, seeds=seeds),
-        figure(name, f"mean test accuracy, views {VIEWS}", "share", [fmean(views)], bound=accuracy, seeds=seeds),
-        figure(name, "training wall", "min", minutes, bound=f"<= {time}", seeds=seeds),
-        figure(what, "test accuracy, plain", "share", [resnet["right"] / resnet["n"]], seeds=[0], note=resnet["what"]),
-        figure(what, "training wall", "min", [resnet["seconds"] / 60], seeds=[0]),
-    ]
     where = context(f"cifar10 {fingerprint(source)}", peer_versions())
+    settings = json.dumps(tomllib.loads(path_of(options.recipe).read_text()))
+    kept = Kept(f"cifar10-{options.recipe}", where, f"{settings} {' '.join(extra)}")
+    name, seeds, figures = f"recipes/cifar10-{options.recipe}.toml", list(range(repeats)), []
+    if "ours" in options.only:
+        rows = [kept.of(f"seed {seed}", partial(one, options.recipe, source, seed, extra)) for seed in seeds]
+        minutes, plain, views = ([row[key] for row in rows] for key in ("minutes", "plain", "views"))
+        figures += [
+            figure(name, "test accuracy, plain", "share", plain, seeds=seeds),
+            figure(name, f"test accuracy, views {VIEWS}", "share", views, seeds=seeds),
+            figure(name, f"mean test accuracy, views {VIEWS}", "share", [fmean(views)], bound=accuracy, seeds=seeds),
+            figure(name, "training wall", "min", minutes, bound=f"<= {time}", seeds=seeds),
+        ]
+    if "fastai" in options.only:
+        files = cifar(200, 40, 200) if options.quick else cifar(50_000, 1_000, 10_000)
+        peer, size, limit = HERE / "peer_fastai_auto.py", SIZES["cifar10"], 1 if options.quick else time
+        resnet = kept.of(f"fastai, {limit} min", partial(other, PEER, peer, files, size, limit, 0))
+        what, right = f"fastai, ResNet-18 at {size} px", resnet["right"] / resnet["n"]
+        figures += [
+            figure(what, "test accuracy, plain", "share", [right], seeds=[0], note=resnet["what"]),
+            figure(what, "training wall", "min", [resnet["seconds"] / 60], seeds=[0]),
+        ]
     finish(write(f"cifar10_{options.recipe}", figures, where, options.quick), options.quick)
 
 

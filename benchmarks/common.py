@@ -14,11 +14,12 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from anmok.core.files import write_json
 from anmok.core.machine import cores, cpu_flags, cpu_name, memory_bytes, versions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -193,6 +194,27 @@ def context(data: str, peers: dict[str, str] | None = None) -> dict[str, str]:
         "peers": text(peers or {}),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
+
+
+class Kept:
+    """What long runs found, by name, stored one by one in runs/bench/NAME.json: a second call goes on.
+
+    what: beside the context, all that the findings depend on; others begin anew.
+    """
+
+    def __init__(self, name: str, where: dict[str, str], what: str):
+        self._file = SCRATCH / f"{name}.json"
+        self._stored: dict[str, dict[str, Any]] = read_json(self._file) if self._file.is_file() else {}
+        key = f"{where['data']} {where['machine']} {where['versions']} {where['peers']} {what}"
+        self.known = self._stored.setdefault(key, {})
+
+    def of(self, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """What a run found, run now if it is not known; printed."""
+        if name not in self.known:
+            self.known[name] = do()
+            write_json(self._file, self._stored)
+        print(f"{name}: {self.known[name]}", flush=True)
+        return self.known[name]
 
 
 def write(name: str, figures: Sequence[Figure], where: dict[str, str], quick: bool) -> bool:
