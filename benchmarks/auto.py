@@ -102,15 +102,10 @@ def main() -> None:
                 "anmok auto": lambda s=seed, d=data, f=source: ours(f, minutes, s, fresh(f"auto-{d}-{s}")),
                 "fastai": lambda s=seed, f=source, w=size: other(PEER, HERE / "peer_fastai_auto.py", f, w, minutes, s),
                 "AutoGluon": lambda s=seed, d=data, f=source, w=size: other(
-                    AUTOGLUON,
-                    HERE / "peer_autogluon.py",
-                    f,
-                    w,
-                    minutes,
-                    s,
+                    AUTOGLUON, HERE / "peer_autogluon.py", f, w, minutes, s,
                     kept.known[f"{d}, fastai, seed {s}"]["epochs"],
                 ),
-            }
+            }  # fmt: skip
             for name, do in subjects.items():
                 kept.of(f"{data}, {name}, seed {seed}", do)
         figures += compare(data, options.seeds, kept.known)

@@ -93,7 +93,7 @@ def test_losses_are_remembered_by_id_and_taken_up_again() -> None:
 
 def test_what_the_other_processes_met_is_remembered_too() -> None:
     theirs = [(np.array([1, 3]), np.array([7.0, 8.0], np.float32))]
-    skipping = Skipping(["a", "b", "c", "d"], 0.5, seed=0, gather=lambda own: [own, theirs] if own else [own])
+    skipping = Skipping(["a", "b", "c", "d"], 0.5, seed=0, gather=lambda own: [own, theirs])
     skipping.note(["c", "a"], torch.tensor([5.0, 6.0]))
     assert skipping.state()["losses"].tolist() == [6, 7, 5, 8]
 
