@@ -204,17 +204,20 @@ class Kept:
 
     def __init__(self, name: str, where: dict[str, str], what: str):
         self._file = SCRATCH / f"{name}.json"
-        self._stored: dict[str, dict[str, Any]] = read_json(self._file) if self._file.is_file() else {}
-        key = f"{where['data']} {where['machine']} {where['versions']} {where['peers']} {what}"
-        self.known = self._stored.setdefault(key, {})
+        self._key = f"{where['data']} {where['machine']} {where['versions']} {where['peers']} {what}"
+        self.known: dict[str, dict[str, Any]] = self._stored().get(self._key, {})
 
     def of(self, name: str, do: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         """What a run found, run now if it is not known; printed."""
         if name not in self.known:
             self.known[name] = do()
-            write_json(self._file, self._stored)
+            stored = self._stored()  # anew: another process may have stored its own meanwhile
+            write_json(self._file, stored | {self._key: stored.get(self._key, {}) | {name: self.known[name]}})
         print(f"{name}: {self.known[name]}", flush=True)
         return self.known[name]
+
+    def _stored(self) -> dict[str, dict[str, Any]]:
+        return read_json(self._file) if self._file.is_file() else {}
 
 
 def write(name: str, figures: Sequence[Figure], where: dict[str, str], quick: bool) -> bool:
