@@ -19,6 +19,7 @@ from auto import HERE, cifar
 from common import (
     ANMOK,
     PEER,
+    Figure,
     Kept,
     arguments,
     context,
@@ -53,6 +54,17 @@ def one(recipe: str, source: Path, seed: int, extra: list[str]) -> dict[str, flo
     return {"minutes": seconds / 60, "plain": plain, "views": float(found.value("accuracy"))}
 
 
+def resnet(kept: Kept, files: Path, side: int, minutes: int) -> list[Figure]:
+    """What fastai's recipe reaches in so many minutes on images of `side` pixels."""
+    name = f"fastai, ResNet-18 at {side} px"
+    train = partial(other, PEER, HERE / "peer_fastai_auto.py", files, side, minutes, 0)
+    found = kept.of(f"{name}, {minutes} min", train)
+    return [
+        figure(name, "test accuracy, plain", "share", [found["right"] / found["n"]], seeds=[0], note=found["what"]),
+        figure(name, "training wall", "min", [found["seconds"] / 60], seeds=[0]),
+    ]
+
+
 def path_of(recipe: str) -> Path:
     """The recipe's file."""
     return Path(__file__).parents[1] / "recipes" / f"cifar10-{recipe}.toml"
@@ -83,15 +95,7 @@ def main() -> None:
     if "fastai" in options.only:
         files = cifar(200, 40, 200) if options.quick else cifar(50_000, 1_000, 10_000)
         limit = 1 if options.quick else time
-        for side in SIDES:
-            what = f"fastai, ResNet-18 at {side} px"
-            resnet = kept.of(f"{what}, {limit} min",
-                             partial(other, PEER, HERE / "peer_fastai_auto.py", files, side, limit, 0))  # fmt: skip
-            right = resnet["right"] / resnet["n"]
-            figures += [
-                figure(what, "test accuracy, plain", "share", [right], seeds=[0], note=resnet["what"]),
-                figure(what, "training wall", "min", [resnet["seconds"] / 60], seeds=[0]),
-            ]
+        figures += [row for side in SIDES for row in resnet(kept, files, side, limit)]
     finish(write(f"cifar10_{options.recipe}", figures, where, options.quick), options.quick)
 
 
