@@ -22,6 +22,7 @@ from anmok.stages.ensemble_gain import gain, held_out
 from anmok.stages.ensemble_run import EnsembleRun
 from anmok.stages.evaluate import evaluate
 from anmok.stages.run import Run
+from anmok.stages.split import split
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,23 @@ def test_it_is_evaluated_and_decided_as_a_run(home: Path, tmp_path: Path) -> Non
     again = EnsembleRun(tmp_path / "ens")
     assert again.predictions("val").model_hash == again.model.hash
     assert evaluate(again)["decision"]["rule"] == "threshold"
+
+
+def test_a_mean_needs_no_validation(digits: Path, tmp_path: Path) -> None:
+    split(digits, out=tmp_path / "table.parquet", **{"split.val": 0.0, "split.test": 0.3})
+    for seed, name in enumerate("ab"):
+        trained(tmp_path / "table.parquet", tmp_path / name, seed=seed, **{"split.val": 0.0})
+    made = ensemble([tmp_path / "a", tmp_path / "b"], out=tmp_path / "ens")
+    assert "no member has a validation split" in repr(made)
+    evaluate(made)
+    parts = [evaluate(tmp_path / name) and Run(tmp_path / name).predictions("test").probs for name in "ab"]
+    np.testing.assert_allclose(made.predictions("test").probs, np.mean(parts, axis=0), atol=1e-5)
+    with pytest.raises(UsageError, match="--how soft does without"):
+        ensemble([tmp_path / "a", tmp_path / "b"], how="weighted", out=tmp_path / "weighted")
+    shutil.rmtree(tmp_path / "b" / "model")
+    with pytest.raises(UsageError, match="no model yet"):
+        ensemble([tmp_path / "a", tmp_path / "b"], out=tmp_path / "unfinished")
+    assert not (tmp_path / "unfinished").exists()
 
 
 def test_the_gain_is_measured_on_rows_that_fitted_nothing(home: Path) -> None:

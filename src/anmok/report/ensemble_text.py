@@ -31,8 +31,8 @@ def ensemble_rows(facts: Mapping[str, Any]) -> dict[str, str]:
         out[f"member {name}"] = ", ".join(parts) or "alike"
     if latency:
         out["latency"] = latency_text(facts)
-    if facts.get("gain"):
-        out["gain"] = gain_text(facts["gain"])
+    if "gain" in facts:
+        out["gain"] = gain_text(facts["gain"]) if facts["gain"] else "not measured: no member has a validation split"
     pairs = zip(facts["members"], weights, strict=True)
     if idle := [name for name, weight in pairs if weight is not None and weight < IDLE]:
         out["to leave out"] = f"{', '.join(idle)}: of no weight, but paid for in time"

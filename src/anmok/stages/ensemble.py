@@ -12,7 +12,7 @@ from anmok.core.config import dump_toml
 from anmok.core.errors import DataError, UsageError, did_you_mean
 from anmok.core.files import MANIFEST, new_folder, read_json, sha256, write_atomic, write_json, write_manifest
 from anmok.core.types import Evaluation, Predictions
-from anmok.data.table import Table
+from anmok.data.table import Table, split_counts
 from anmok.evaluate.ensemble import FITTED, WAYS, Ensemble, How, fit_ensemble
 from anmok.report.ensemble_text import ensemble_lines
 from anmok.stages import run_folder
@@ -32,8 +32,9 @@ def ensemble(members: Sequence[Any], *, how: str = "soft", out: Path | str | Non
 
     members: runs or their paths, two or more, of the same classes and the same split.  how: soft (mean), hard (votes),
     weighted, greedy, stack (fitted on the validation split), or of runs of one network soup or greedy-soup (the mean of
-    their weights).  out: its folder, which must not exist yet (default: runs/ensemble-N).  It names its members, by
-    path and hash, and does not hold them, but for a soup, whose model/ is an ordinary model folder.
+    their weights); soft and hard also take runs that have no validation split.  out: its folder, which must not exist
+    yet (default: runs/ensemble-N).  It names its members, by path and hash, and does not hold them, but for a soup,
+    whose model/ is an ordinary model folder.
 
     UsageError for what does not fit together; DataError for other classes (class-map), ids or splits (ids).
     """
@@ -42,7 +43,8 @@ def ensemble(members: Sequence[Any], *, how: str = "soft", out: Path | str | Non
         raise UsageError(f"no such way as {how}.", where="--how", remedy=did_you_mean(how, known), code="setting")
     runs = named_runs(members)
     require_same_split(runs)
-    stored = validation(runs)
+    validated = any("val" in split_counts(run.table) for run in runs.values())
+    stored = validation(runs) if validated or how in (*FITTED, *SOUPS) else {}
     folder = run_folder.new_folder(out, "ensemble", "ensemble")
     with run_folder.begun_in(folder):
         if how in SOUPS:
@@ -102,7 +104,7 @@ def validation(runs: Mapping[str, Run]) -> dict[str, Predictions]:
         if not (run.path / "predictions" / "val.parquet").is_file() or not folder.is_dir():
             raise UsageError(
                 "it has no model with validation predictions.", where=str(run.path), code="run",
-                remedy="Finish it, or train with a validation split.",
+                remedy="Finish it, or train with a validation split; --how soft does without, if no member has one.",
             )  # fmt: skip
         out[name] = of_model(
             run.predictions("val"), sha256(folder / MANIFEST), read_json(folder / "decision.json"),
@@ -112,8 +114,14 @@ def validation(runs: Mapping[str, Run]) -> dict[str, Predictions]:
 
 
 def _write_fitted(folder: Path, runs: Mapping[str, Run], stored: Mapping[str, Predictions], how: How) -> None:
-    fitted = fit_ensemble(stored, how)
     table = next(iter(runs.values())).table
+    if not stored:  # nothing to fit on, nothing to measure the gain on
+        for run in runs.values():
+            if not (run.path / "model").is_dir():
+                raise UsageError("it has no model yet.", where=str(run.path), remedy="Finish it.", code="run")
+        write_ensemble(folder, runs, Ensemble(how, tuple(runs), tuple(table.classes), table.task), {"gain": None}, {})
+        return
+    fitted = fit_ensemble(stored, how)
     together = held_out(stored, how)
     facts = {"gain": gain(stored, together, "val", how in FITTED, groups_of(table))}
     write_ensemble(folder, runs, fitted, facts, {"val": fitted.predict(stored)})
