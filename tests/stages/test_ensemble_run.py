@@ -94,7 +94,7 @@ def test_a_mean_needs_no_validation(digits: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--how soft does without"):
         ensemble([tmp_path / "a", tmp_path / "b"], how="weighted", out=tmp_path / "weighted")
     shutil.rmtree(tmp_path / "b" / "model")
-    with pytest.raises(UsageError, match="no model yet"):
+    with pytest.raises(DataError, match="no model yet"):
         ensemble([tmp_path / "a", tmp_path / "b"], out=tmp_path / "unfinished")
     assert not (tmp_path / "unfinished").exists()
 

@@ -116,9 +116,6 @@ def validation(runs: Mapping[str, Run]) -> dict[str, Predictions]:
 def _write_fitted(folder: Path, runs: Mapping[str, Run], stored: Mapping[str, Predictions], how: How) -> None:
     table = next(iter(runs.values())).table
     if not stored:  # nothing to fit on, nothing to measure the gain on
-        for run in runs.values():
-            if not (run.path / "model").is_dir():
-                raise UsageError("it has no model yet.", where=str(run.path), remedy="Finish it.", code="run")
         write_ensemble(folder, runs, Ensemble(how, tuple(runs), tuple(table.classes), table.task), {"gain": None}, {})
         return
     fitted = fit_ensemble(stored, how)
